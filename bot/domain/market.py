@@ -1,0 +1,64 @@
+"""Market messages after decoding, the same for every venue. `exchanges/` makes them, `market/` applies them.
+
+Prices and quantities are floats (quantities in base coin); `exch_ns` is the venue's own stamp, which may run ahead of or
+behind our clock. `symbol` is the venue's (`BTCUSDT`).
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+Level = tuple[float, float]  # price, quantity; quantity 0 deletes the level
+
+
+class BookSnapshot(Struct, frozen=True, gc=False):
+    symbol: str | None  # None: a bare REST reply, which names none
+    last_id: int
+    exch_ns: int
+    bids: list[Level]
+    asks: list[Level]
+
+
+class BookDiff(Struct, frozen=True, gc=False):
+    """Absolute quantities. `prev_id` is the last id of the message before, None where the venue does not say it."""
+
+    symbol: str
+    first_id: int
+    last_id: int
+    prev_id: int | None
+    exch_ns: int
+    bids: list[Level]
+    asks: list[Level]
+
+
+class TradePrint(Struct, frozen=True, gc=False):
+    symbol: str
+    trade_id: int
+    price: float
+    quantity: float
+    taker_buys: bool
+    exch_ns: int
+
+
+class Quote(Struct, frozen=True, gc=False):
+    """Best bid and ask as of the book's update `update_id`."""
+
+    symbol: str
+    update_id: int
+    bid: float
+    bid_quantity: float
+    ask: float
+    ask_quantity: float
+    exch_ns: int
+
+
+class MarkPrice(Struct, frozen=True, gc=False):
+    symbol: str
+    mark: float
+    index: float | None
+    funding_rate: float | None  # fraction, 0.0001 = 1 bp
+    next_funding_ns: int | None
+    exch_ns: int
+
+
+MarketMessage = BookSnapshot | BookDiff | TradePrint | Quote | MarkPrice

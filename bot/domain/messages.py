@@ -1,0 +1,138 @@
+"""What travels on the signal bus besides signals, decisions, order commands and reports.
+
+Market data never does: a desk is woken by what matters and reads the rest from its view.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from bot.domain.events import Emit
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, OrderUpdate, PlaceOrder
+from bot.domain.values import Decision, Direction, Signal
+
+
+class SetTimer(Struct, frozen=True, kw_only=True):
+    """Wake `desk` with a `TimerFired` at `due_ns`; a later one with the same (desk, key) replaces it."""
+
+    desk: str
+    key: str
+    due_ns: int
+
+
+class CancelTimer(Struct, frozen=True, kw_only=True):
+    desk: str
+    key: str
+
+
+class TimerFired(Struct, frozen=True, kw_only=True):
+    desk: str
+    key: str
+    due_ns: int
+
+
+class Sampled(Struct, frozen=True, kw_only=True):
+    """One second of engine time has passed and the slow features (walls, OFI window) were brought up to date."""
+
+    now_ns: int
+
+
+class ReadingChanged(Struct, frozen=True, kw_only=True):
+    name: str
+    key: str
+
+
+class FeedChanged(Struct, frozen=True, kw_only=True):
+    """The market state's view of one instrument's book: usable, or not and why."""
+
+    instrument: str
+    usable: bool
+    reason: str
+
+
+class OutsideSignal(Struct, frozen=True, kw_only=True, tag="signal"):
+    """An operator's or another program's idea. `external_id` is refused the second time it is seen."""
+
+    external_id: str
+    instrument: str
+    direction: Direction
+    strategy: str = "outside"
+    strength: float = 1.0
+    price: Decimal | None = None  # None: the market's price when it is taken
+    ts_ns: int | None = None  # None: when it is taken
+
+
+class CloseRequest(Struct, frozen=True, kw_only=True, tag="close"):
+    instrument: str
+    reason: str = "operator"
+
+
+class PauseRequest(Struct, frozen=True, kw_only=True, tag="pause"):
+    reason: str = "operator"
+
+
+class ResumeRequest(Struct, frozen=True, kw_only=True, tag="resume"):
+    reason: str = "operator"
+
+
+class StopRequest(Struct, frozen=True, kw_only=True, tag="stop"):
+    """Clean stop of the engine: no entries from here on, working entry orders are canceled, protection stays."""
+
+    reason: str
+
+
+OperatorRequest = OutsideSignal | CloseRequest | PauseRequest | ResumeRequest | StopRequest
+
+
+class FirstFill(Struct, frozen=True, kw_only=True):
+    """A position came into being; its stop must rest on the venue at once."""
+
+    position_id: str
+
+
+class EntryDone(Struct, frozen=True, kw_only=True):
+    """The entry order is finished: entry price and quantity are final, the ladder can go out."""
+
+    position_id: str
+
+
+class Reduced(Struct, frozen=True, kw_only=True):
+    """An exit fill made an open position smaller."""
+
+    position_id: str
+    leg: str
+
+
+class Closed(Struct, frozen=True, kw_only=True):
+    """Nothing of the position is left; what still rests for it must be canceled."""
+
+    position_id: str
+
+
+Message = (
+    Signal
+    | Decision
+    | OutsideSignal
+    | CloseRequest
+    | PauseRequest
+    | ResumeRequest
+    | StopRequest
+    | SetTimer
+    | CancelTimer
+    | TimerFired
+    | Sampled
+    | ReadingChanged
+    | FeedChanged
+    | FirstFill
+    | EntryDone
+    | Reduced
+    | Closed
+    | PlaceOrder
+    | CancelOrder
+    | AmendOrder
+    | OrderUpdate
+    | Fill
+    | Emit
+)

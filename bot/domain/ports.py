@@ -1,0 +1,178 @@
+"""All protocols, on one page: what the pure middle may see (views), what a plug-in is, what the edges must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar, Protocol
+
+from bot.domain.events import Event
+from bot.domain.frames import Frame
+from bot.domain.instrument import Instrument
+from bot.domain.messages import Message
+from bot.domain.orders import OrderCommand
+from bot.domain.params import Params
+from bot.domain.reading import Reading
+from bot.domain.values import Direction, Side, Signal, TradingState, Verdict
+
+# --- what a desk sees: read-only faces of the live state, valid only inside `on()` ---------------------------------
+
+
+class MarketView(Protocol):
+    """One instrument's market. Prices are floats or None; ages are nanoseconds or None where nothing came yet."""
+
+    @property
+    def usable(self) -> bool: ...  # the book is complete, sequenced and uncrossed
+    @property
+    def bid(self) -> float | None: ...
+    @property
+    def ask(self) -> float | None: ...
+    @property
+    def mid(self) -> float | None: ...
+    @property
+    def last(self) -> float | None: ...
+    @property
+    def mark(self) -> float | None: ...  # the venue's, else mid
+    @property
+    def mark_source(self) -> str: ...  # "venue", "mid" (derived) or "none"
+    def book_age_ns(self, now_ns: int) -> int | None: ...
+    def trade_age_ns(self, now_ns: int) -> int | None: ...
+    def mark_age_ns(self, now_ns: int) -> int | None: ...
+    def levels(self, side: Side, count: int) -> list[tuple[float, float]]:
+        """The best `count` (price, quantity) on the side of resting bids (BUY) or asks (SELL), best first."""
+        ...
+
+
+class PositionView(Protocol):
+    """An open position, as guards, limits and exits see it."""
+
+    @property
+    def position_id(self) -> str: ...
+    @property
+    def signal_id(self) -> str: ...
+    @property
+    def instrument(self) -> str: ...
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def entry_price(self) -> Decimal: ...
+    @property
+    def opened_ns(self) -> int: ...
+
+
+class PortfolioView(Protocol):
+    """Money and positions of the one account. Equity is wallet plus unrealised profit at mark, in USD."""
+
+    def equity_usd(self) -> Decimal: ...
+    def position(self, instrument: str) -> PositionView | None: ...
+    def positions(self) -> Iterable[PositionView]: ...
+    def pending(self, instrument: str) -> bool: ...  # an entry is on its way
+    def pending_count(self) -> int: ...
+    def notional_usd(self, instrument: str | None = None) -> Decimal: ...  # open and pending; None: gross of all
+    def entries_today(self, instrument: str | None = None) -> int: ...  # UTC day of engine time
+    def last_close(self, instrument: str) -> tuple[int, Direction, str] | None: ...  # (ns, direction, reason)
+
+
+class View(Protocol):
+    @property
+    def now_ns(self) -> int: ...
+    @property
+    def state(self) -> TradingState: ...
+    @property
+    def state_reason(self) -> str: ...
+    @property
+    def portfolio(self) -> PortfolioView: ...
+    def instruments(self) -> Iterable[Instrument]: ...
+    def instrument(self, instrument: str) -> Instrument: ...
+    def market(self, instrument: str) -> MarketView: ...
+    def reading(self, name: str, instrument: str) -> Reading[Any]:
+        """The deciding reading: the first fresh source in order, else the first stale one, else a missing one."""
+        ...
+
+
+# --- plug-ins: one file each ---------------------------------------------------------------------------------------
+
+
+class Guard(Protocol):
+    """A reason to refuse. `safety` guards cannot be removed, cannot abstain and block when they raise."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    event: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]  # names of readings
+    safety: ClassVar[bool]
+    Params: ClassVar[type[Params]]
+
+    def applies(self, direction: Direction) -> bool: ...
+    def check(self, signal: Signal, view: View) -> Verdict: ...
+
+
+class Idea(Protocol):
+    """What a strategy answers when asked: a direction with a strength (0-1)."""
+
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def strength(self) -> float: ...
+
+
+class Strategy(Protocol):
+    name: ClassVar[str]
+    version: ClassVar[int]
+    traded_on: ClassVar[tuple[str, ...]]  # readings it trades on
+    Params: ClassVar[type[Params]]
+
+    def on_sample(self, instrument: str, view: View) -> Idea | None:
+        """Asked once a second for each instrument."""
+        ...
+
+
+class Desk(Protocol):
+    """A pure core on the signal bus: one message in, messages out."""
+
+    name: ClassVar[str]
+
+    def on(self, message: Message, view: View) -> Sequence[Message]: ...
+
+
+class IdFactory(Protocol):
+    def unique(self) -> str: ...
+    def client_order_id(self, leg: str, attempt: int = 0) -> str: ...
+
+
+# --- edges ---------------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    def now_ns(self) -> int:
+        """Nanoseconds UTC; never goes back."""
+        ...
+
+
+class Venue(Protocol):
+    """Where orders go. Outcomes come back as account frames, never as return values."""
+
+    name: str
+
+    def send(self, command: OrderCommand, decided_ns: int) -> None: ...
+
+
+class JournalSink(Protocol):
+    """Takes events in order. `put` never waits and raises JournalError when the queue is full."""
+
+    def put(self, events: Sequence[Event]) -> None: ...
+    async def committed(self, seq: int) -> None:
+        """Returns when every event up to `seq` is durable."""
+        ...
+
+
+Observer = Callable[[Sequence[Event]], None]
+"""Gets the events of one frame after the frame; must not wait."""
+
+
+class TapeSource(Protocol):
+    manifest: Mapping[str, Any]
+
+    def frames(self) -> Iterable[Frame]: ...

@@ -1,0 +1,114 @@
+"""Values everyone speaks: choices, signals, verdicts, decisions, positions.
+
+Prices, quantities and money are `Decimal`; scores and features are `float`; times are `int` nanoseconds UTC.
+An `instrument` field always holds the internal id, `venue:symbol` (`binanceusdm:BTCUSDT`).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+NS = 1_000_000_000
+MS = 1_000_000
+
+
+class Direction(StrEnum):
+    LONG = "long"
+    SHORT = "short"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Direction.LONG else -1
+
+    @property
+    def opposite(self) -> Direction:
+        return Direction.SHORT if self is Direction.LONG else Direction.LONG
+
+    @property
+    def entry_side(self) -> Side:
+        return Side.BUY if self is Direction.LONG else Side.SELL
+
+    @property
+    def exit_side(self) -> Side:
+        return self.opposite.entry_side
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Outcome(StrEnum):
+    PASS = "PASS"
+    BLOCK = "BLOCK"
+    ABSTAIN = "ABSTAIN"
+
+
+class TradingState(StrEnum):
+    STARTING = "STARTING"
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class RegimeLabel(StrEnum):
+    TREND = "TREND"
+    NOISE = "NOISE"
+    RANDOM = "RANDOM"
+    UNKNOWN = "UNKNOWN"
+
+
+class Magnet(StrEnum):
+    """Whether max pain lies on the profit side of an entry."""
+
+    WITH = "MAGNET-WITH"
+    AGAINST = "MAGNET-AGAINST"
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """An opinion. `strength` is 0 to 1, `price` the reference price when it was formed at `ts_ns`."""
+
+    signal_id: str
+    instrument: str
+    direction: Direction
+    strategy: str
+    strength: float
+    price: Decimal
+    ts_ns: int
+    traded_on: tuple[str, ...] = ()  # readings the strategy itself used: they do not count twice as conviction
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """One guard's answer on one signal, with the number it looked at.
+
+    `value` and `threshold` are decimal text, or None where the guard had no number to look at.
+    """
+
+    guard: str
+    version: int
+    outcome: Outcome
+    value: str | None = None
+    threshold: str | None = None
+    reading_source: str | None = None
+    reading_age_s: float | None = None
+    reason: str = ""
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """The gate's answer on a signal. `quantity` (base) is zero unless an entry should be made.
+
+    `reversal` marks an allowed signal against an open position: it closes, it does not open.
+    """
+
+    signal: Signal
+    allowed: bool
+    blocker: str | None
+    verdicts: tuple[Verdict, ...]
+    multiplier: float
+    blind: bool = False
+    reversal: bool = False
+    quantity: Decimal = Decimal(0)
+    stop_distance: Decimal = Decimal(0)  # fraction of price, for sizing and for the position's stop
