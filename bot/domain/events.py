@@ -55,6 +55,11 @@ def text(value: Decimal | None) -> str | None:
     return None if value is None else format(value, "f")
 
 
+def rounded(value: Decimal) -> Decimal:
+    """A mean price for showing: eight places, as many as any venue's tick has."""
+    return value.quantize(Decimal("1e-8")).normalize()
+
+
 def canonical(data: Any) -> bytes:
     """The one byte form of a payload: sorted keys, no spaces, decimals as text."""
     return orjson.dumps(data, default=_plain, option=orjson.OPT_SORT_KEYS)

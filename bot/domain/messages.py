@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from bot.domain.events import Emit
-from bot.domain.orders import AmendOrder, CancelOrder, Fill, OrderUpdate, PlaceOrder
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderUpdate, PlaceOrder
 from bot.domain.values import Decision, Direction, Signal
 
 
@@ -86,6 +86,22 @@ class StopRequest(Struct, frozen=True, kw_only=True, tag="stop"):
 OperatorRequest = OutsideSignal | CloseRequest | PauseRequest | ResumeRequest | StopRequest
 
 
+class OrderChanged(Struct, frozen=True, kw_only=True):
+    """A report about one of our orders, after the desk `orders` has looked the order up."""
+
+    order: Order
+    status: OrderStatus
+    command: str
+    reason: str
+
+
+class Executed(Struct, frozen=True, kw_only=True):
+    """A fill of one of our orders, booked for the first time."""
+
+    order: Order
+    fill: Fill
+
+
 class FirstFill(Struct, frozen=True, kw_only=True):
     """A position came into being; its stop must rest on the venue at once."""
 
@@ -125,6 +141,8 @@ Message = (
     | Sampled
     | ReadingChanged
     | FeedChanged
+    | OrderChanged
+    | Executed
     | FirstFill
     | EntryDone
     | Reduced

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Protocol
 
 from bot.domain.events import Event
-from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.domain.messages import Message
 from bot.domain.orders import OrderCommand
@@ -170,9 +169,3 @@ class JournalSink(Protocol):
 
 Observer = Callable[[Sequence[Event]], None]
 """Gets the events of one frame after the frame; must not wait."""
-
-
-class TapeSource(Protocol):
-    manifest: Mapping[str, Any]
-
-    def frames(self) -> Iterable[Frame]: ...

@@ -1,12 +1,29 @@
-"""Entry rule and position book (desk `positions`)."""
+"""Desk `positions`: the entry rule, the position book, and the account's money.
+
+A decision becomes one IOC order or a SIGNAL_EXPIRED; fills become positions. What protects and closes them is decided by the
+desk `exits`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import ClassVar
 
 from pydantic import Field
 
+from bot.domain.events import Emit, rounded, text
+from bot.domain.instrument import Round, exact
+from bot.domain.messages import Closed, EntryDone, Executed, FirstFill, Message, OrderChanged, Reduced, StopRequest
+from bot.domain.orders import CancelOrder, Order, OrderType, PlaceOrder, TimeInForce
 from bot.domain.params import Params
+from bot.domain.ports import IdFactory, View
+from bot.domain.values import NS, Decision, Direction, Side, Signal
+from bot.trading.exits.hold import HoldParams, TrueTrendParams
+from bot.trading.exits.protection import StopParams, stop_fraction
+from bot.trading.freeze import freeze
+from bot.trading.portfolio import Portfolio
+from bot.trading.position import Position
 
 
 class EntryParams(Params):
@@ -14,4 +31,171 @@ class EntryParams(Params):
     max_age_s: float = Field(10.0, gt=0, description="a signal older than this has expired")
     max_move_pct: Decimal = Field(
         Decimal("0.3"), gt=0, description="so has one from which price moved farther than this"
+    )
+
+
+class Positions:
+    name: ClassVar[str] = "positions"
+
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        ids: IdFactory,
+        *,
+        entry: EntryParams,
+        hold: HoldParams,
+        true_trend: TrueTrendParams,
+        stop: StopParams,
+    ) -> None:
+        self._portfolio = portfolio
+        self._ids = ids
+        self._entry, self._hold, self._true_trend, self._stop = entry, hold, true_trend, stop
+
+    def on(self, message: Message, view: View) -> Sequence[Message]:
+        match message:
+            case Decision() if message.allowed and not message.reversal:
+                return self._enter(message, view)
+            case Executed(order=order) if order.leg == "entry":
+                return self._entered(message, view)
+            case Executed():
+                return self._exited(message, view)
+            case OrderChanged(order=order, status=status) if order.leg == "entry" and status.terminal:
+                return self._entry_done(order)
+            case StopRequest():
+                return [CancelOrder(order=order, reason="stopping") for order in self._portfolio.entries()]
+            case _:
+                return []
+
+    def _enter(self, decision: Decision, view: View) -> list[Message]:
+        signal = decision.signal
+        expired = self._expired(signal, view)
+        if expired is not None:
+            return [_expired_event(signal, expired)]
+        order = self._entry_order(decision, view)
+        self._portfolio.entry_sent(order, view.now_ns)
+        return [PlaceOrder(order=order)]
+
+    def _expired(self, signal: Signal, view: View) -> str | None:
+        age_s = (view.now_ns - signal.ts_ns) / NS
+        if age_s > self._entry.max_age_s:
+            return f"{age_s:.1f} s old, limit {self._entry.max_age_s:g} s"
+        best = _opposite_best(signal, view)
+        if best is None:
+            return "no order book"
+        if abs(exact(best) - signal.price) * 100 > self._entry.max_move_pct * signal.price:
+            return f"price moved from {signal.price:f} to {exact(best):f}, limit {self._entry.max_move_pct:f} %"
+        return None
+
+    def _entry_order(self, decision: Decision, view: View) -> Order:
+        """One IOC limit at the opposite best price and a little beyond; the rest is not chased."""
+        signal = decision.signal
+        instrument = view.instrument(signal.instrument)
+        side = signal.direction.entry_side
+        slip = 1 + signal.direction.sign * self._entry.max_slip_bps / 10_000
+        best = exact(_opposite_best(signal, view) or 0.0)
+        return Order(
+            client_order_id=self._ids.client_order_id("entry"),
+            instrument=signal.instrument,
+            signal_id=signal.signal_id,
+            position_id=self._ids.unique(),
+            leg="entry",
+            side=side,
+            type=OrderType.LIMIT,
+            tif=TimeInForce.IOC,
+            quantity=decision.quantity,
+            price=instrument.price(best * slip, Round.passive(side)),
+            reason=signal.strategy,
+        )
+
+    def _entered(self, executed: Executed, view: View) -> list[Message]:
+        order, fill = executed.order, executed.fill
+        position = self._portfolio.by_id(order.position_id)
+        first = position is None
+        if position is None:
+            direction = _direction(order.side)
+            position = Position(
+                position_id=order.position_id,
+                signal_id=order.signal_id,
+                instrument=order.instrument,
+                direction=direction,
+                opened_ns=view.now_ns,
+                first_price=fill.price,
+                stop_fraction=stop_fraction(self._stop),
+                frozen=freeze(direction, order.instrument, fill.price, view, self._hold, self._true_trend),
+            )
+            self._portfolio.opened(position)
+        self._portfolio.book_entry(position, fill)
+        return [FirstFill(position_id=position.position_id)] if first else []
+
+    def _entry_done(self, order: Order) -> list[Message]:
+        self._portfolio.entry_done(order)
+        position = self._portfolio.by_id(order.position_id)
+        return [] if position is None else [EntryDone(position_id=order.position_id)]
+
+    def _exited(self, executed: Executed, view: View) -> list[Message]:
+        order, fill = executed.order, executed.fill
+        position = self._portfolio.by_id(order.position_id)
+        if position is None:
+            data = {"client_order_id": order.client_order_id, "reason": "exit fill without a position"}
+            return [Emit(kind="DISCREPANCY", instrument=order.instrument, source=self.name, data=data)]
+        reason = _exit_reason(order)
+        self._portfolio.book_exit(position, fill)
+        if position.quantity > 0:
+            return [Reduced(position_id=position.position_id, leg=order.leg)]
+        self._portfolio.closed(position, view.now_ns, reason)
+        return [_closed_event(position, view.now_ns, reason), Closed(position_id=position.position_id)]
+
+
+def _opposite_best(signal: Signal, view: View) -> float | None:
+    market = view.market(signal.instrument)
+    return market.ask if signal.direction.sign > 0 else market.bid
+
+
+def _direction(entry_side: Side) -> Direction:
+    return Direction.LONG if entry_side is Side.BUY else Direction.SHORT
+
+
+def _exit_reason(order: Order) -> str:
+    if order.leg == "close":
+        return order.reason
+    return "take_profit" if order.leg.startswith("tier") else order.leg
+
+
+def _expired_event(signal: Signal, reason: str) -> Emit:
+    return Emit(
+        kind="SIGNAL_EXPIRED",
+        instrument=signal.instrument,
+        source="positions",
+        corr=signal.signal_id,
+        because=signal.signal_id,
+        data={
+            "signal_id": signal.signal_id,
+            "strategy": signal.strategy,
+            "direction": signal.direction,
+            "strength": signal.strength,
+            "price": text(signal.price),
+            "reason": reason,
+        },
+    )
+
+
+def _closed_event(position: Position, now_ns: int, reason: str) -> Emit:
+    pnl = position.profit_usd(Decimal(0)) - position.fees_usd
+    return Emit(
+        kind="POSITION_CLOSED",
+        instrument=position.instrument,
+        source="positions",
+        corr=position.signal_id,
+        because=position.position_id,
+        data={
+            "position_id": position.position_id,
+            "reason": reason,
+            "in_force_hold": now_ns < position.hold_until_ns,
+            "exit_price": text(rounded(position.exit_price)),
+            "pnl_usd": text(pnl),
+            "pnl_r": round(position.r_multiple(pnl), 4),
+            "fees_usd": text(position.fees_usd),
+            "funding_usd": text(position.funding_usd(now_ns)),
+            "held_s": round((now_ns - position.opened_ns) / NS, 3),
+        },
     )

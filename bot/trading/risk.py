@@ -1,12 +1,21 @@
-"""Limits of product rules 9 that can be known without a venue account. The guard `risk_limits` asks them."""
+"""Limits of product rules 9 that can be known without a venue account. The guard `risk_limits` asks them.
+
+Pure: a broken limit is a value. What is missing is a breach, never a number. An opposite signal against an open position
+closes it: it is held against market data and trading state alone. Limits of a sized entry are in `sizing.py`.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec import Struct
 from pydantic import Field
 
+from bot.domain.events import text
+from bot.domain.instrument import exact
 from bot.domain.params import Params
+from bot.domain.ports import PortfolioView, View
+from bot.domain.values import NS, Signal, TradingState
 
 
 class RiskParams(Params):
@@ -23,3 +32,109 @@ class RiskParams(Params):
     book_max_age_s: float = Field(2.0, gt=0)
     trade_max_age_s: float = Field(5.0, gt=0)
     mark_max_age_s: float = Field(10.0, gt=0)
+
+
+class Breach(Struct, frozen=True):
+    """A broken limit. `value` and `threshold` are decimal text, None where the limit is not about a number."""
+
+    reason: str
+    value: str | None = None
+    threshold: str | None = None
+
+
+def is_reversal(signal: Signal, portfolio: PortfolioView) -> bool:
+    """Whether this signal is against an open position of its instrument."""
+    position = portfolio.position(signal.instrument)
+    return position is not None and position.direction is signal.direction.opposite
+
+
+def equity_usd(portfolio: PortfolioView, params: RiskParams) -> Decimal:
+    """Equity that risk is a share of: the account's, or the set amount if that is smaller."""
+    equity = portfolio.equity_usd()
+    return equity if params.equity_usd is None else min(equity, params.equity_usd)
+
+
+def check_limits(signal: Signal, view: View, params: RiskParams) -> Breach | None:
+    """The first limit that making this signal a trade would break."""
+    reversal = is_reversal(signal, view.portfolio)
+    broken = _state(view, reversal) or _market(signal, view, params)
+    if broken or reversal:
+        return broken
+    return (
+        _occupied(signal, view)
+        or _positions(view, params)
+        or _cooldown(signal, view, params)
+        or _entries(signal, view, params)
+        or _equity(view, params)
+    )
+
+
+def _state(view: View, reversal: bool) -> Breach | None:
+    if view.state is TradingState.ACTIVE or (reversal and view.state is TradingState.REDUCING):
+        return None
+    return Breach(f"state is {view.state}: {view.state_reason}")
+
+
+def _market(signal: Signal, view: View, params: RiskParams) -> Breach | None:
+    market, now_ns = view.market(signal.instrument), view.now_ns
+    if not market.usable:
+        return Breach("order book is not usable: incomplete, out of sequence or crossed")
+    if market.mark is None:
+        return Breach("no mark price")
+    return (
+        _aged("order book", market.book_age_ns(now_ns), params.book_max_age_s)
+        or _aged("last trade", market.trade_age_ns(now_ns), params.trade_max_age_s)
+        or _aged("mark price", market.mark_age_ns(now_ns), params.mark_max_age_s)
+    )
+
+
+def _aged(what: str, age_ns: int | None, limit_s: float) -> Breach | None:
+    limit = exact(limit_s)
+    if age_ns is None:
+        return Breach(f"no {what} yet", None, text(limit))
+    if age_ns <= limit * NS:
+        return None
+    return Breach(f"{what} is older than {limit:f} s", text(Decimal(age_ns) / NS), text(limit))
+
+
+def _occupied(signal: Signal, view: View) -> Breach | None:
+    if view.portfolio.position(signal.instrument) is not None:
+        return Breach("already in the symbol")
+    if view.portfolio.pending(signal.instrument):
+        return Breach("an entry in the symbol is on its way")
+    return None
+
+
+def _positions(view: View, params: RiskParams) -> Breach | None:
+    held = sum(1 for _ in view.portfolio.positions()) + view.portfolio.pending_count()
+    return _spent("positions open or on their way", held, params.max_positions)
+
+
+def _cooldown(signal: Signal, view: View, params: RiskParams) -> Breach | None:
+    last = view.portfolio.last_close(signal.instrument)
+    if last is None:
+        return None
+    closed_ns, direction, reason = last
+    stopped = reason == "stop" and direction is signal.direction
+    rest_s = max(params.cooldown_s, params.stop_cooldown_s) if stopped else params.cooldown_s
+    age_ns = view.now_ns - closed_ns
+    if age_ns >= rest_s * NS:
+        return None
+    after = f"a stop-out of a {direction}" if stopped else "a close"
+    return Breach(f"cool-down: {rest_s} s after {after}", text(Decimal(age_ns) / NS), str(rest_s))
+
+
+def _entries(signal: Signal, view: View, params: RiskParams) -> Breach | None:
+    in_symbol = view.portfolio.entries_today(signal.instrument)
+    return _spent("entries in the symbol today", in_symbol, params.entries_per_symbol_day) or _spent(
+        "entries today", view.portfolio.entries_today(), params.entries_per_day
+    )
+
+
+def _spent(what: str, count: int, limit: int) -> Breach | None:
+    return Breach(f"{what}: {count} of {limit}", str(count), str(limit)) if count >= limit else None
+
+
+def _equity(view: View, params: RiskParams) -> Breach | None:
+    equity = equity_usd(view.portfolio, params)
+    return None if equity > 0 else Breach("no equity", text(equity), "0")

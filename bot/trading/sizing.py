@@ -1,10 +1,26 @@
-"""How large: risk per trade, the multiplier, and the caps it is cut to."""
+"""How large: risk per trade, the multiplier, and the caps it is cut to.
+
+Pure, and the same for real and shadow positions. It says how much and why not more; whether to trade at all is the
+gate's business.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
 from pydantic import Field
 
+from bot.domain.instrument import Instrument, exact
 from bot.domain.params import Params
+from bot.domain.ports import View
+from bot.domain.reading import ReadingState
+from bot.domain.values import Direction, RegimeLabel, Signal
+from bot.trading.risk import RiskParams, equity_usd
+
+CONVICTION = ("whale_cvd", "ofi")
 
 
 class SizingParams(Params):
@@ -17,3 +33,106 @@ class SizingParams(Params):
     blind: float = Field(0.5, gt=0, le=1, description="multiplier when every data guard abstained")
     min_multiplier: float = Field(0.1, gt=0)
     max_multiplier: float = Field(2.5, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRules:
+    """What a size depends on besides the market. `fee` is the taker's, paid in and out; `slip` is what the entry may
+    pay beyond the opposite best price; `stop` is the stop's distance. All three are fractions of price."""
+
+    sizing: SizingParams
+    risk: RiskParams
+    fee: Decimal
+    slip: Decimal
+    stop: Decimal
+
+
+class Sized(Struct, frozen=True):
+    """A quantity on the venue's grid, and what kept it from being larger; zero if that is too small to trade."""
+
+    quantity: Decimal
+    reason: str
+
+
+def multiplier(signal: Signal, view: View, params: SizingParams, blind: bool) -> float:
+    """Conviction x regime x blindness, clipped."""
+    product = (params.ultra if _ultra(signal, view, params) else 1.0) * _regime(signal, view, params)
+    product *= params.blind if blind else 1.0
+    return min(max(product, params.min_multiplier), params.max_multiplier)
+
+
+def _ultra(signal: Signal, view: View, params: SizingParams) -> bool:
+    """Flow a strategy already traded on is no second opinion."""
+    if set(CONVICTION) <= set(signal.traded_on):
+        return False
+    whale, ofi = (_fresh(name, signal, view) for name in CONVICTION)
+    if whale is None or ofi is None:
+        return False
+    loud = whale.direction is signal.direction and whale.intensity >= params.whale_intensity
+    return loud and signal.direction.sign * ofi.depths > 0
+
+
+def _regime(signal: Signal, view: View, params: SizingParams) -> float:
+    regime = _fresh("regime", signal, view)
+    return params.trend if regime is not None and regime.label is RegimeLabel.TREND else params.no_trend
+
+
+def _fresh(name: str, signal: Signal, view: View) -> Any:
+    reading = view.reading(name, signal.instrument)
+    return reading.value if reading.state(view.now_ns) is ReadingState.FRESH else None
+
+
+def fixed_fraction(
+    risk_usd: Decimal, entry: Decimal, stop: Decimal, *, fee_in: Decimal, fee_out: Decimal, slip: Decimal
+) -> Decimal:
+    """Base quantity that loses `risk_usd` at the stop, fees and slippage (fractions) included (quant 8)."""
+    return risk_usd / (abs(entry - stop) + entry * fee_in + stop * fee_out + slip * entry)
+
+
+def entry_price(signal: Signal, view: View) -> Decimal | None:
+    """The opposite best price: what an entry is reckoned to pay."""
+    market = view.market(signal.instrument)
+    best = market.ask if signal.direction is Direction.LONG else market.bid
+    return None if best is None else exact(best)
+
+
+def risk_usd(equity: Decimal, factor: float, params: RiskParams) -> Decimal:
+    """Money to lose at the stop: base risk times the multiplier, never over the maximum."""
+    return equity * min(params.base_risk_pct * exact(factor), params.max_risk_pct) / 100
+
+
+def size(signal: Signal, view: View, rules: SizeRules, factor: float) -> Sized:
+    """The entry's quantity; `factor` is the multiplier. Equity must be positive (the limits saw to that)."""
+    entry = entry_price(signal, view)
+    if entry is None:
+        return Sized(Decimal(0), "no opposite best price to size against")
+    instrument = view.instrument(signal.instrument)
+    reason, most = min(_caps(signal, view, rules, factor, entry, instrument), key=lambda cap: cap[1])
+    quantity = instrument.quantity(max(most, Decimal(0)))
+    if quantity > 0 and instrument.tradable(quantity, entry):
+        return Sized(quantity, reason)
+    return Sized(
+        Decimal(0),
+        f"{reason} leaves {quantity:f} {instrument.base} at {entry:f}, under the venue's minimum "
+        f"of {instrument.min_quantity:f} {instrument.base} and {instrument.min_notional:f} {instrument.quote}",
+    )
+
+
+def _caps(
+    signal: Signal, view: View, rules: SizeRules, factor: float, entry: Decimal, instrument: Instrument
+) -> list[tuple[str, Decimal]]:
+    """Every rule with the largest quantity it allows."""
+    portfolio, risk = view.portfolio, rules.risk
+    equity = equity_usd(portfolio, risk)
+    stop = entry * (1 - signal.direction.sign * rules.stop)
+    symbol_usd = equity * risk.symbol_pct / 100 - portfolio.notional_usd(signal.instrument)
+    gross_usd = equity * risk.gross_pct / 100 - portfolio.notional_usd()
+    budget = fixed_fraction(
+        risk_usd(equity, factor, risk), entry, stop, fee_in=rules.fee, fee_out=rules.fee, slip=rules.slip
+    )
+    return [
+        ("risk budget", budget),
+        (f"symbol limit of {risk.symbol_pct:f} % of equity", symbol_usd / entry),
+        (f"gross limit of {risk.gross_pct:f} % of equity", gross_usd / entry),
+        ("venue's largest order", instrument.max_quantity),
+    ]

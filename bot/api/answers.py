@@ -1,0 +1,60 @@
+"""Matches signals handed in over the API with what the gate decided about them. An observer of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from bot.domain.events import Event
+
+KEPT = 10_000
+
+
+class Answers:
+    """Remembers the latest decisions by the outside's own signal id."""
+
+    def __init__(self) -> None:
+        self._external: OrderedDict[str, str] = OrderedDict()  # signal id -> outside id
+        self._decided: OrderedDict[str, dict[str, Any]] = OrderedDict()  # outside id -> decision
+        self._waiting: dict[str, list[asyncio.Future[dict[str, Any]]]] = {}
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.kind == "SIGNAL" and "external_id" in event.data:
+                _remember(self._external, event.data["signal_id"], event.data["external_id"])
+            elif event.kind == "DECISION" and event.corr in self._external:
+                self._decide(self._external[event.corr], event)
+
+    def known(self, external_id: str) -> dict[str, Any] | None:
+        return self._decided.get(external_id)
+
+    async def wait(self, external_id: str, timeout_s: float) -> dict[str, Any] | None:
+        """The decision, or None if there is none within `timeout_s`."""
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(external_id, [])
+        waiting.append(future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            waiting.remove(future)
+            if not waiting:
+                self._waiting.pop(external_id, None)
+
+    def _decide(self, external_id: str, event: Event) -> None:
+        keys = ("signal_id", "direction", "allowed", "blocker", "multiplier", "quantity", "reversal")
+        decision = {"symbol": event.symbol, **{key: event.data.get(key) for key in keys}}
+        _remember(self._decided, external_id, decision)
+        for future in self._waiting.get(external_id, ()):
+            if not future.done():
+                future.set_result(decision)
+
+
+def _remember(store: OrderedDict[str, Any], key: str, value: Any) -> None:
+    store[key] = value
+    if len(store) > KEPT:
+        store.popitem(last=False)

@@ -1,0 +1,202 @@
+"""The HTTP API: always on, loopback only by default. Reading is open to this machine, acting needs the bearer token.
+
+Handlers copy a snapshot between two frames and never hold the live state. Requests whose Host is not ours are refused, so that a
+web page in a browser cannot reach the API under another name (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from bot.api.answers import Answers
+from bot.api.requests import SignalRequest, SymbolRequest, body_of
+from bot.api.snapshot import Live
+from bot.domain.errors import ConfigError
+from bot.domain.messages import CloseRequest, OutsideSignal, PauseRequest, ResumeRequest
+from bot.journal.writer import Journal
+
+BODY_LIMIT = 64 * 1024
+DECIDED_WITHIN_S = 2.0
+EVENTS_PAGE = 5_000
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ApiServer:
+    """`operator` puts the JSON bytes of an OperatorRequest into the account lane."""
+
+    def __init__(
+        self,
+        live: Live,
+        journal: Journal,
+        operator: Callable[[bytes], None],
+        instruments: Mapping[str, str],
+        token: str,
+    ) -> None:
+        """`instruments` maps unified symbols to instrument ids."""
+        self._live, self._journal, self._operator = live, journal, operator
+        self._instruments, self._token = dict(instruments), token
+        self._runner: web.AppRunner | None = None
+        self._hosts: set[str] = set()
+
+    async def start(self, host: str, port: int) -> str:
+        """Listen; port 0 takes a free one. Returns the address. Raises ConfigError when it cannot listen there."""
+        app = web.Application(
+            middlewares=[self._only_our_host, self._need_token, self._errors], client_max_size=BODY_LIMIT
+        )
+        app.add_routes(self._routes())
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(
+                f"the API cannot listen on {host}:{port} ({error.strerror}); set api.port (BOT_API__PORT), 0 takes any free one"
+            ) from None
+        bound = self._runner.addresses[0][1]
+        self._hosts = {f"{name}:{bound}" for name in (host, "127.0.0.1", "localhost")}
+        return f"http://{host}:{bound}"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _routes(self) -> list[web.RouteDef]:
+        live = self._live
+        return [
+            web.get("/api/status", self._look(lambda _: live.status())),
+            web.get("/api/positions", self._look(lambda _: live.positions())),
+            web.get("/api/orders", self._look(lambda r: live.projection.orders(all="all" in r.query))),
+            web.get("/api/signals", self._look(lambda r: live.projection.signals(int(r.query.get("limit", "50"))))),
+            web.get("/api/why", self._look(lambda r: live.projection.why(r.query.get("q") or None))),
+            web.get("/api/readings", self._look(self._readings)),
+            web.get("/api/health", self._look(lambda _: self._health())),
+            web.get("/api/events", self._events),
+            web.get("/livez", self._livez),
+            web.get("/readyz", self._readyz),
+            web.get("/healthz", self._readyz),
+            web.post("/api/signals", self._signal),
+            web.post("/api/pause", self._act(PauseRequest)),
+            web.post("/api/resume", self._act(ResumeRequest)),
+            web.post("/api/close", self._close),
+        ]
+
+    # --- reading ---
+
+    def _look(self, look: Callable[[web.Request], Any]) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            return _json(await self._live.engine.inspect(lambda: look(request)))
+
+        return handler
+
+    def _readings(self, request: web.Request) -> Any:
+        symbol = request.query.get("symbol")
+        wanted = [self._instrument(symbol)] if symbol else list(self._instruments.values())
+        return [row for instrument in wanted for row in self._live.readings(instrument)]
+
+    def _health(self) -> dict[str, Any]:
+        status = self._live.status()
+        kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
+        return {**{key: status[key] for key in kept if key in status}, "journal": self._journal.stats()}
+
+    async def _events(self, request: web.Request) -> web.Response:
+        """Events after `since`, at most a page; ask again from the last seq. They come from the journal itself."""
+        since, limit = int(request.query.get("since", "0")), int(request.query.get("limit", str(EVENTS_PAGE)))
+        kinds = frozenset(filter(None, request.query.get("kinds", "").split(",")))
+        events = await self._journal.read(since_seq=since, limit=min(limit, EVENTS_PAGE), kinds=kinds or None)
+        return _json([event.to_dict() for event in events])
+
+    async def _livez(self, request: web.Request) -> web.Response:
+        return _json({"alive": True})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        ready = await self._live.engine.inspect(lambda: self._live.view.state == "ACTIVE")
+        return _json({"ready": ready}, status=200 if ready else 503)
+
+    # --- acting ---
+
+    async def _signal(self, request: web.Request) -> web.Response:
+        """Hand in a signal and answer with what was decided. A repeated id is ignored and says so."""
+        wanted = await body_of(request, SignalRequest)
+        instrument = self._instrument(wanted.symbol)
+        if wanted.price is not None and not (wanted.price.is_finite() and wanted.price > 0):
+            raise ValueError(f"price must be a positive number, got {wanted.price}")
+        signal = OutsideSignal(
+            external_id=wanted.id,
+            instrument=instrument,
+            direction=wanted.direction,
+            strategy=wanted.strategy,
+            strength=wanted.strength,
+            price=wanted.price,
+        )
+        known = self._answers.known(wanted.id)
+        if known is not None:
+            return _json({"duplicate": True, **known})
+        self._operator(msgspec.json.encode(signal))
+        decided = await self._answers.wait(wanted.id, DECIDED_WITHIN_S)
+        if decided is None:
+            return _json({"accepted": True, "decided": False}, status=202)
+        return _json({"accepted": True, **decided}, status=201)
+
+    async def _close(self, request: web.Request) -> web.Response:
+        wanted = await body_of(request, SymbolRequest)
+        instrument = self._instrument(wanted.symbol)
+        position = await self._live.engine.inspect(lambda: self._live.portfolio.position(instrument))
+        if position is None:
+            raise web.HTTPConflict(text=f"no open position in {wanted.symbol}")
+        self._operator(msgspec.json.encode(CloseRequest(instrument=instrument)))
+        return _json({"accepted": True, "position_id": position.position_id}, status=202)
+
+    def _act(self, request_type: type[PauseRequest | ResumeRequest]) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            self._operator(msgspec.json.encode(request_type()))
+            return _json({"accepted": True}, status=202)
+
+        return handler
+
+    def _instrument(self, symbol: str | None) -> str:
+        instrument = self._instruments.get(symbol or "")
+        if instrument is None:
+            raise web.HTTPNotFound(text=f"no symbol {symbol!r} here; there is {', '.join(self._instruments)}")
+        return instrument
+
+    # --- around every request (aiohttp wants exactly these two parameter names) ---
+
+    @web.middleware
+    async def _only_our_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.host not in self._hosts:
+            return _error(403, f"Host {request.host!r} is not this API; use {' or '.join(sorted(self._hosts))}")
+        return await handler(request)
+
+    @web.middleware
+    async def _need_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), self._token.encode()):
+                return _error(
+                    401, "acting needs 'Authorization: Bearer TOKEN'; the token is in the data folder (api-token)"
+                )
+        return await handler(request)
+
+    @web.middleware
+    async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return _error(error.status, error.text or error.reason)
+        except (ValueError, msgspec.MsgspecError) as error:
+            return _error(400, str(error))
+
+
+def _json(data: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(data, default=str), status=status, content_type="application/json")
+
+
+def _error(status: int, text: str) -> web.Response:
+    return _json({"error": text}, status)

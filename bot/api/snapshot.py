@@ -1,0 +1,132 @@
+"""Copied snapshots of the live state: plain JSON-able dicts, taken between two frames, safe to keep and to send.
+
+The terminal view and the HTTP routes show the same ones. Positions carry what only the running engine knows (mark, profit, time
+left in the hold) on top of what the journal's projection says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from bot.domain.events import text
+from bot.domain.instrument import exact
+from bot.domain.orders import Order
+from bot.domain.ports import MarketView
+from bot.domain.values import NS, Side
+from bot.journal.projection import Projection
+from bot.market.readings import SOURCES
+from bot.runtime.engine import Engine
+from bot.runtime.inbox import Inbox
+from bot.runtime.intake import Intake
+from bot.runtime.view import LiveView
+from bot.trading.portfolio import Portfolio
+from bot.trading.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The parts a snapshot is copied from; never handed on to a client."""
+
+    engine: Engine
+    inbox: Inbox
+    intake: Intake
+    view: LiveView
+    portfolio: Portfolio
+    projection: Projection
+    facts: dict[str, Any]  # what does not change in a run: mode, venue, session, config_hash, version
+
+    def status(self) -> dict[str, Any]:
+        waiting = self.inbox.depths()
+        return {
+            "running": True,
+            **self.facts,
+            **self.projection.status(),
+            "state": self.view.state,
+            "state_reason": self.view.state_reason,
+            "engine_time_ns": self.engine.now_ns,
+            "frames": self.engine.frames,
+            "bad_frames": self.intake.bad_frames,
+            "lanes": {"account": waiting[0], "data": waiting[1], "data_high_water": self.inbox.data_high_water},
+            "wallet_usd": text(self.portfolio.wallet_usd),
+            "equity_usd": text(self.portfolio.equity_usd()),
+            "markets": [self.market(instrument.id) for instrument in self.view.instruments()],
+        }
+
+    def market(self, instrument: str, depth: int = 0) -> dict[str, Any]:
+        market, now_ns = self.view.market(instrument), self.engine.now_ns
+        return {
+            "symbol": self.view.instrument(instrument).unified,
+            "usable": market.usable,
+            "bid": market.bid,
+            "ask": market.ask,
+            "last": market.last,
+            "mark": market.mark,
+            "mark_source": market.mark_source,
+            "book_age_s": _seconds(market.book_age_ns(now_ns)),
+            "trade_age_s": _seconds(market.trade_age_ns(now_ns)),
+            **({"depth": _depth(market, depth)} if depth else {}),
+        }
+
+    def readings(self, instrument: str) -> list[dict[str, Any]]:
+        """Each reading's value, source, age and state, in the order of the table of sources."""
+        now_ns = self.engine.now_ns
+        rows = []
+        for name in SOURCES:
+            reading = self.view.reading(name, instrument)
+            age_s = reading.age_s(now_ns)
+            rows.append(
+                {
+                    "name": name,
+                    "symbol": self.view.instrument(instrument).unified,
+                    "state": reading.state(now_ns),
+                    "source": reading.source,
+                    "age_s": None if age_s is None else round(age_s, 3),
+                    "max_age_s": reading.max_age_ns / NS,
+                    "value": msgspec.to_builtins(reading.value, enc_hook=_plain),
+                    "reason": reading.reason,
+                }
+            )
+        return rows
+
+    def positions(self) -> list[dict[str, Any]]:
+        rows = []
+        for row in self.projection.positions():
+            position = self.portfolio.by_id(row["position_id"])
+            rows.append(row if position is None else {**row, **self._live(position)})
+        return rows
+
+    def entries(self) -> list[Order]:
+        return list(self.portfolio.entries())
+
+    def _live(self, position: Position) -> dict[str, Any]:
+        mark = self.view.market(position.instrument).mark
+        profit = None if mark is None else position.profit_usd(exact(mark)) - position.fees_usd
+        left_s = max(0, position.hold_until_ns - self.engine.now_ns) / NS
+        return {
+            "mark": mark,
+            "profit_usd": text(None if profit is None else profit.quantize(Decimal("0.0001"))),
+            "profit_r": None if profit is None else round(position.r_multiple(profit), 3),
+            "age_s": round((self.engine.now_ns - position.opened_ns) / NS, 1),
+            "hold_left_s": round(left_s, 1),
+        }
+
+
+def _depth(market: MarketView, count: int) -> dict[str, list[list[float]]]:
+    return {
+        name: [[price, quantity] for price, quantity in market.levels(side, count)] if market.usable else []
+        for name, side in (("bids", Side.BUY), ("asks", Side.SELL))
+    }
+
+
+def _seconds(age_ns: int | None) -> float | None:
+    return None if age_ns is None else round(age_ns / NS, 3)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    raise NotImplementedError(f"cannot show a {type(value).__name__}")

@@ -1,0 +1,199 @@
+"""Plain log lines for people: what each event means in one sentence, with the words operators grep for.
+
+Lines go through a bounded queue to a thread, so that a blocked terminal or a full disk cannot stop trading; lines that do not fit
+are counted and told.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from bot.domain.events import Event
+from bot.domain.values import NS
+
+BOUND = 10_000
+RECENT = 200
+_GUARD_WORDS = {
+    "TAKER_AGGRESSION_BLOCK": "TAKER",
+    "WALL_RESISTANCE_BLOCK": "WALL",
+    "LIQ_WALL_CONFLICT": "LIQ",
+    "LONG_TRAP_DETECTED": "TRAP",
+    "WHALE_CONFLICT": "WHALE",
+    "PROBATION_BLOCK": "PROBATION",
+    "RISK_LIMIT_BLOCK": "RISK",
+    "SESSION_WINDOW_BLOCK": "SESSION",
+}
+
+
+class LogObserver:
+    """`lines` holds the latest ones for the terminal view; with `enabled` they are also written to `out`."""
+
+    def __init__(self, *, enabled: bool, out: TextIO = sys.stdout) -> None:
+        self.lines: deque[str] = deque(maxlen=RECENT)
+        self.dropped = 0
+        self._out = out
+        self._queue: queue.Queue[str | None] = queue.Queue(BOUND)
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True) if enabled else None
+        if self._thread is not None:
+            self._thread.start()
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            line = describe(event)
+            if line is not None:
+                self.say(f"{clock_text(event.ts)} {line}")
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+        if self._thread is None:
+            return
+        try:
+            self._queue.put_nowait(line)
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, for a second at most."""
+        if self._thread is None:
+            return
+        if self.dropped:
+            self.lines.append(f"{self.dropped} log lines were dropped: the output is too slow")
+        try:
+            self._queue.put(None, timeout=1)
+        except queue.Full:
+            return
+        self._thread.join(timeout=1)
+
+    def _write(self) -> None:
+        while (line := self._queue.get()) is not None:
+            try:
+                print(line, file=self._out, flush=self._queue.empty())
+            except (OSError, ValueError):
+                return
+
+
+def clock_text(ns: int) -> str:
+    moment = datetime.fromtimestamp(ns / NS, UTC)
+    return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+def describe(event: Event) -> str | None:
+    """One line for an event worth reading, None for the rest (orders on their way)."""
+    if event.kind in _GUARD_WORDS:
+        return _guard(event)
+    tell = _TELL.get(event.kind)
+    return None if tell is None else tell(event)
+
+
+def _guard(event: Event) -> str:
+    data = event.data
+    return (
+        f"{_GUARD_WORDS[event.kind]} blocks {event.symbol} {data['direction']}: "
+        f"{_or_none(data['value'])} against {_or_none(data['threshold'])}{_origin(data)}"
+    )
+
+
+def _signal(event: Event) -> str:
+    data = event.data
+    return f"signal {event.symbol} {data['direction']} from {data['strategy']}, strength {data['strength']:.2f}, at {data['price']}"
+
+
+def _decision(event: Event) -> str:
+    data = event.data
+    outcomes = [verdict["outcome"] for verdict in data["verdicts"]]
+    counts = f"{outcomes.count('PASS')} pass, {outcomes.count('BLOCK')} block, {outcomes.count('ABSTAIN')} abstain"
+    if not data["allowed"]:
+        return f"refused by {data['blocker']}: {_blocking_reason(data)} ({counts})"
+    size = "closes the open position" if data.get("reversal") else f"{data.get('quantity')} at x{data['multiplier']:g}"
+    return f"allowed, {size} ({counts})"
+
+
+def _blocking_reason(data: dict[str, Any]) -> str:
+    for verdict in data["verdicts"]:
+        if verdict["guard"] == data["blocker"]:
+            return verdict["reason"] or f"{_or_none(verdict['value'])} against {_or_none(verdict['threshold'])}"
+    return "no verdict"
+
+
+def _opened(event: Event) -> str:
+    data = event.data
+    tiers = ", ".join(f"T{tier['tier']} {tier['quantity']} @ {tier['price']}" for tier in data["tiers"])
+    line = f"OPENED {event.symbol} {data['direction']} {data['quantity']} at {data['entry_price']}, stop {data['stop_price']}, {tiers}"
+    if data["true_trend"] and data["max_pain_gap_pct"] is not None:
+        line += f"; MAX-PAIN gap {data['max_pain_gap_pct']:.2f} % {data['magnet']}"
+    if data["min_hold_s"]:
+        line += f"; held for {data['min_hold_s'] // 60} min"
+    return line
+
+
+def _fill(event: Event) -> str:
+    data = event.data
+    role = "maker" if data["maker"] else "taker"
+    return f"fill {event.symbol} {data['side']} {data['quantity']} @ {data['price']} ({role}, fee {data['fee']} {data['fee_asset']})"
+
+
+def _closed(event: Event) -> str:
+    data = event.data
+    return (
+        f"CLOSED {event.symbol} by {data['reason']} at {data['exit_price']}: "
+        f"{float(data['pnl_usd']):+.2f} USD ({data['pnl_r']:+.2f} R) after {data['held_s']:.0f} s, fees {float(data['fees_usd']):.2f}"
+    )
+
+
+def _adjusted(event: Event) -> str:
+    data = event.data
+    why = (
+        "wall gone"
+        if data["wall_price"] is None
+        else f"WALL of {float(data['wall_usd']) / 1e6:.1f}M at {data['wall_price']}"
+    )
+    return f"tier {data['tier']} of {event.symbol} moves {data['old_price']} -> {data['new_price']}: {why}"
+
+
+def _book(event: Event) -> str:
+    state = "usable" if event.data["usable"] else "NOT usable"
+    return f"order book of {event.symbol} {state}: {event.data['reason']}"
+
+
+_TELL: dict[str, Callable[[Event], str]] = {
+    "SIGNAL": _signal,
+    "SIGNAL_EXPIRED": lambda e: f"signal expired: {e.data['reason']}",
+    "DECISION": _decision,
+    "BLIND_ENTRY": lambda e: f"BLIND entry in {e.symbol}: every data guard abstained, size halved",
+    "POSITION_OPENED": _opened,
+    "POSITION_CLOSED": _closed,
+    "FILL": _fill,
+    "TP_ADJUSTED": _adjusted,
+    "LADDER_MERGED": lambda e: (
+        f"ladder: tier {e.data['tier']} is under the venue's minimum and joins tier {e.data['into']}"
+    ),
+    "EXIT_DEFERRED": lambda e: (
+        f"exit deferred ({e.data['wanted']}): force-hold for {e.data['hold_remaining_s']:.0f} s more"
+    ),
+    "ORDER_REJECTED": lambda e: f"order REJECTED ({e.data['leg']}): {e.data['reason']}",
+    "STATE": lambda e: f"state {e.data['was']} -> {e.data['state']}: {e.data['reason']}",
+    "BOOK_RESYNC": _book,
+    "BAD_FRAME": lambda e: f"unreadable frame skipped ({e.data['count']}): {e.data['problem']}",
+    "INTEL_ERROR": lambda e: f"reading refused: {e.data.get('problem') or e.data.get('error')}",
+    "DISCREPANCY": lambda e: f"DISCREPANCY: {e.data['reason']}",
+    "ENGINE_STARTED": lambda e: (
+        f"engine started, session {e.data['session']}, {e.data['venue']} {e.data['tape']}, config {e.data['config_hash']}"
+    ),
+    "ENGINE_STOPPED": lambda e: f"engine stopped: {e.data['reason']}",
+}
+
+
+def _origin(data: dict[str, Any]) -> str:
+    if data.get("reading_source") is None:
+        return ""
+    return f" ({data['reading_source']}, {data['reading_age_s']} s old)"
+
+
+def _or_none(value: str | None) -> str:
+    return "no number" if value is None else value

@@ -1,0 +1,123 @@
+"""What the terminal view draws, from the snapshot dicts of api/snapshot.py. Pure: a snapshot in, a rich renderable out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bot.app.logs import clock_text
+
+_STATE_STYLE = {"FRESH": "green", "PARTIAL": "yellow", "STALE": "red", "MISSING": "dim"}
+_OUTCOME_STYLE = {"PASS": "green", "BLOCK": "red", "ABSTAIN": "yellow"}
+_MARK = {"PASS": "+", "BLOCK": "x", "ABSTAIN": "?"}
+
+
+def waiting(what: str) -> RenderableType:
+    return Panel(Text("waiting for the first frame ..."), title=what)
+
+
+def whole(what: str, shown: dict[str, Any]) -> RenderableType:
+    top = Table.grid(expand=True)
+    top.add_column(ratio=2)
+    top.add_column(ratio=3)
+    top.add_row(_book(shown["market"]), _readings(shown["readings"]))
+    return Group(
+        _head(what, shown["status"]),
+        top,
+        _signals(shown["signals"]),
+        _positions(shown["positions"]),
+        Panel(Text("\n".join(shown["lines"])), title="log", title_align="left"),
+    )
+
+
+def _head(what: str, status: dict[str, Any]) -> RenderableType:
+    style = "bold green" if status["state"] == "ACTIVE" else "bold yellow"
+    line = Text.assemble(
+        (f"{status['state']} ", style),
+        f"({status['state_reason']})  market time {clock_text(status['engine_time_ns'])} UTC  ",
+        f"equity {float(status['equity_usd']):.2f} USD  ",
+        f"signals {status['signals']}, allowed {status['allowed']}, refused {status['blocked']}  ",
+        f"opened {status['opened']}, closed {status['closed']}",
+    )
+    return Panel(line, title=what, title_align="left")
+
+
+def _book(market: dict[str, Any]) -> RenderableType:
+    table = Table(expand=True, box=None, show_header=False)
+    for justify in ("right", "right", "left"):
+        table.add_column(justify=justify)  # type: ignore[arg-type]
+    depth = market["depth"]
+    largest = max((quantity for side in depth.values() for _, quantity in side), default=1.0)
+    for side, style in (("asks", "red"), ("bids", "green")):
+        levels = depth[side][::-1] if side == "asks" else depth[side]
+        for price, quantity in levels:
+            table.add_row(f"{quantity:.3f}", Text(f"{price:,.2f}", style=style), Text("█" * round(12 * quantity / largest), style))
+    mark = "none" if market["mark"] is None else f"{market['mark']:,.2f} ({market['mark_source']})"
+    last = "none" if market["last"] is None else f"{market['last']:,.2f}"
+    ages = f"book {_age(market['book_age_s'])}, trades {_age(market['trade_age_s'])}"
+    return Panel(Group(table, Text(f"last {last}  mark {mark}\n{ages}")), title=f"book {market['symbol']}", title_align="left")
+
+
+def _readings(readings: list[dict[str, Any]]) -> RenderableType:
+    table = Table(expand=True, box=None, pad_edge=False)
+    for name in ("reading", "state", "value", "source", "age"):
+        table.add_column(name, no_wrap=name != "value")
+    for row in readings:
+        state = Text(row["state"], style=_STATE_STYLE[row["state"]])
+        value = row["reason"] if row["value"] is None else value_text(row["name"], row["value"])
+        table.add_row(row["name"], state, Text(value, overflow="ellipsis"), row["source"], _age(row["age_s"]))
+    return Panel(table, title="readings", title_align="left")
+
+
+def _signals(signals: list[dict[str, Any]]) -> RenderableType:
+    table = Table(expand=True, box=None, pad_edge=False)
+    for name in ("time", "symbol", "idea", "answer", "guards: + pass  x block  ? abstain"):
+        table.add_column(name, no_wrap=True)
+    for row in signals:
+        answer = Text("allowed", style="green") if row["allowed"] else Text(f"{row['blocker'] or row['status']}", style="red")
+        idea = f"{row['direction']} {row['strategy']}"
+        table.add_row(clock_text(row["ts"]), row["symbol"], idea, answer, verdict_marks(row["verdicts"]))
+    return Panel(table, title="last signals (bot why SIGNAL tells all)", title_align="left")
+
+
+def verdict_marks(verdicts: list[dict[str, Any]]) -> Text:
+    line = Text()
+    for verdict in verdicts:
+        line.append(f"{_MARK[verdict['outcome']]}{verdict['guard']} ", style=_OUTCOME_STYLE[verdict["outcome"]])
+    return line
+
+
+def _positions(positions: list[dict[str, Any]]) -> RenderableType:
+    table = Table(expand=True, box=None, pad_edge=False)
+    for name in ("position", "size", "entry", "stop", "tiers", "hold", "profit"):
+        table.add_column(name)
+    for row in positions:
+        tiers = "  ".join(f"T{t['tier']} {t['quantity']} @ {t['price']} {t['state']}" for t in row["tiers"])
+        hold = f"{row.get('hold_left_s', 0):.0f} s left" if row["min_hold_s"] else "none"
+        profit = "?" if row.get("profit_usd") is None else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
+        table.add_row(f"{row['direction']} {row['symbol']}", row["quantity"], row["entry_price"], row["stop_price"], tiers, hold, profit)
+    body: RenderableType = table if positions else Text("none open", style="dim")
+    return Panel(body, title="positions", title_align="left")
+
+
+def value_text(name: str, value: dict[str, Any]) -> str:
+    """A reading's value in a few words, with units."""
+    if name == "taker_5m":
+        buy, sell = float(value["buy_usd"]), float(value["sell_usd"])
+        return f"buys {buy / 1e6:.1f}M, sells {sell / 1e6:.1f}M USD, ratio {buy / sell:.3f}" if sell else "no sells"
+    if name == "walls":
+        seen = f"seen to {value['ask_coverage_pct']:.2f} % up, {value['bid_coverage_pct']:.2f} % down"
+        return f"{len(value['asks'])} ask, {len(value['bids'])} bid walls, {seen}"
+    if name == "ofi":
+        return f"{value['base']:+.1f} base, {value['depths']:+.1f} depths"
+    if name == "whale_cvd":
+        return f"{value['direction'] or 'level'}, intensity {value['intensity']:.0f}"
+    return ", ".join(f"{key} {item}" for key, item in value.items() if not isinstance(item, list))
+
+
+def _age(age_s: float | None) -> str:
+    return "never" if age_s is None else f"{age_s:.1f} s old"

@@ -1,0 +1,40 @@
+"""Finds guards and strategies by file name: no central map, so adding one touches no other file.
+
+The module `bot/trading/guards/long_trap.py` must hold a class whose `name` is `long_trap`; a strategy likewise. The name
+is also the group of its settings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any
+
+from bot.domain.errors import InvariantError
+from bot.domain.ports import Guard, Strategy
+
+_NOT_PLUGINS = {"base", "desk"}
+
+
+def find_guards() -> dict[str, type[Guard]]:
+    """Guard classes by name, in alphabetical order."""
+    return _find("bot.trading.guards")
+
+
+def find_strategies() -> dict[str, type[Strategy]]:
+    """Strategy classes by name, in alphabetical order."""
+    return _find("bot.trading.strategies")
+
+
+def _find(package: str) -> dict[str, Any]:
+    folder = importlib.import_module(package).__path__
+    names = sorted(module.name for module in pkgutil.iter_modules(folder))
+    return {name: _class_named(package, name) for name in names if name not in _NOT_PLUGINS}
+
+
+def _class_named(package: str, name: str) -> type:
+    module = importlib.import_module(f"{package}.{name}")
+    for value in vars(module).values():
+        if isinstance(value, type) and getattr(value, "name", None) == name:
+            return value
+    raise InvariantError(f"{package}.{name} holds no class with name = {name!r}")

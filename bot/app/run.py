@@ -1,0 +1,249 @@
+"""`run`: one engine from lock to summary. `replay`: the same engine over a tape, without a wall clock or a journal file.
+
+Start is recovery: lock the data folder, open and check the journal, assemble, then play. Stop order: refuse entries, cancel
+entry orders, drain the account lane, flush the journal, close sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bot import __version__
+from bot.api.answers import Answers
+from bot.api.server import ApiServer
+from bot.api.snapshot import Live
+from bot.app.logs import LogObserver
+from bot.app.settings import Settings
+from bot.app.terminal import Screen
+from bot.app.wiring import Parts, assemble, pick_instruments
+from bot.demo import BUNDLED_TAPE
+from bot.domain.errors import JournalError, TapeError
+from bot.domain.events import Emit
+from bot.domain.instrument import Instrument
+from bot.domain.values import NS
+from bot.journal.digest import Digest
+from bot.journal.lock import InstanceLock, load_or_create_token
+from bot.journal.projection import Projection
+from bot.journal.writer import Journal, MemoryJournal
+from bot.runtime.clock import TapeClock
+from bot.runtime.supervisor import supervise
+from bot.runtime.tape import Tape
+from bot.runtime.tape_feed import TapeFeed
+
+TAPE_ENDED = "tape ended"
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`summary` holds counts, money and the digest over all events without receive stamps (journal/digest.py)."""
+
+    summary: dict[str, Any]
+    reason: str
+
+    @property
+    def exit_code(self) -> int:
+        return 130 if self.reason == INTERRUPTED else 0
+
+
+def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = False) -> Outcome:
+    """Raises InstanceError, JournalError, TapeError or ConfigError before anything is traded, later whatever a part raised.
+
+    `screen` draws the live view, `quiet` prints nothing at all while it runs.
+    """
+    main = _run(settings, notices, screen, quiet)
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    import uvloop
+
+    return uvloop.run(main)
+
+
+async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool) -> Outcome:
+    tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
+    instruments = pick_instruments(settings, tape.instruments)
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(InstanceLock(settings.data_dir))
+        journal = Journal.open(settings.data_dir, account=settings.account, mode=settings.mode)
+        stack.callback(journal.close)
+        logs = LogObserver(enabled=not screen and not quiet)
+        stack.callback(logs.close)
+        session = _Session(settings, tape, instruments, journal, logs)
+        await session.play(lock, notices, screen)
+        return session.outcome()
+
+
+def replay(settings: Settings, *, progress: Callable[[int], None] | None = None) -> Outcome:
+    """Play a tape as fast as it goes; paper fills are computed anew. Same tape and settings, same digest."""
+    tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
+    projection, digest = Projection(), Digest()
+    parts = assemble(
+        settings,
+        pick_instruments(settings, tape.instruments),
+        journal=MemoryJournal(keep=False),
+        session=1,
+        last_seq=0,
+        clock=TapeClock(),
+        observers=(digest.update, _each(projection)),
+    )
+    begin(parts, tape)
+    for count, frame in enumerate(tape.frames(), 1):
+        if not parts.inbox.offer_data(frame):
+            parts.engine.run_now()
+            parts.inbox.offer_data(frame)
+            if progress is not None:
+                progress(count)
+    parts.engine.run_now()
+    parts.stop(TAPE_ENDED)
+    parts.engine.run_now()
+    finish(parts, TAPE_ENDED, failed=False)
+    return Outcome(summary_of(parts, projection, digest, tape), TAPE_ENDED)
+
+
+class _Session:
+    """A running engine with all that stands around it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tape: Tape,
+        instruments: Mapping[str, Instrument],
+        journal: Journal,
+        logs: LogObserver,
+    ) -> None:
+        self._settings, self._tape, self._journal, self._logs = settings, tape, journal, logs
+        self._projection, self._digest, answers = Projection(), Digest(), Answers()
+        self._parts = parts = assemble(
+            settings,
+            instruments,
+            journal=journal,
+            session=journal.session,
+            last_seq=journal.last_seq,
+            clock=TapeClock(),
+            observers=(_each(self._projection), self._digest.update, answers.on_events, logs.on_events),
+        )
+        self._live = Live(
+            engine=parts.engine,
+            inbox=parts.inbox,
+            intake=parts.intake,
+            view=parts.view,
+            portfolio=parts.portfolio,
+            projection=self._projection,
+            facts=_facts(parts, tape),
+        )
+        symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
+        given = settings.api.token
+        token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
+        self._server = ApiServer(self._live, answers, journal, parts.operator, symbols, token)
+        self._reason = ""
+
+    async def play(self, lock: InstanceLock, notices: list[str], screen: bool) -> None:
+        parts, settings, logs = self._parts, self._settings, self._logs
+        url = await self._server.start(settings.api.host, settings.api.port)
+        lock.publish(url)
+        what = describe_tape(self._tape, settings)
+        for line in (what, f"API on {url}, token in {settings.data_dir / 'api-token'}", *notices):
+            logs.say(line)
+        display = Screen(self._live, logs, what=what, live=screen)
+        feed = TapeFeed(self._tape, parts.inbox, settings.venue.speed, lambda: self._stop(TAPE_ENDED))
+        tasks = {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
+        tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
+        tasks |= {"feed": feed.run(), "display": display.run()}
+        begin(parts, self._tape)
+        try:
+            with self._on_signals():
+                await supervise(parts.engine.run(), tasks)
+        except BaseException as error:
+            with contextlib.suppress(JournalError):  # it may be what failed
+                finish(parts, f"{type(error).__name__}: {error}", failed=True)
+            raise
+        else:
+            finish(parts, self._reason, failed=False)
+        finally:
+            display.close()
+            await self._server.close()
+
+    def outcome(self) -> Outcome:
+        return Outcome(summary_of(self._parts, self._projection, self._digest, self._tape), self._reason)
+
+    def _stop(self, reason: str) -> None:
+        """Ends the engine once, for the first reason that comes."""
+        if not self._reason:
+            self._reason = reason
+            self._parts.stop(reason)
+
+    @contextlib.contextmanager
+    def _on_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, INTERRUPTED)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def begin(parts: Parts, tape: Tape) -> None:
+    first = next(iter(tape.frames()), None)
+    if first is None:
+        raise TapeError(f"{tape.path} holds no frames")
+    parts.engine.start_at(first.recv_ns)
+    parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=_facts(parts, tape)))
+
+
+def finish(parts: Parts, reason: str, *, failed: bool) -> None:
+    data = {"reason": reason, "failed": failed, "frames": parts.engine.frames, "bad_frames": parts.intake.bad_frames}
+    parts.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data=data))
+
+
+def describe_tape(tape: Tape, settings: Settings) -> str:
+    """What is being played, in one honest line."""
+    manifest = tape.manifest
+    seconds = (manifest.end_ns - manifest.start_ns) / NS
+    speed = "" if settings.venue.speed == 1 else f" at {settings.venue.speed:g} times real speed"
+    return f"PAPER trading on a recording: {tape.path.name}, {seconds:.0f} s of {manifest.venue}{speed}. No orders leave this machine."
+
+
+def summary_of(parts: Parts, projection: Projection, digest: Digest, tape: Tape) -> dict[str, Any]:
+    """Counts come from a projection of the very events that went to the journal."""
+    status = projection.status()
+    return {
+        **_facts(parts, tape),
+        **status,
+        "market_s": round((tape.manifest.end_ns - tape.manifest.start_ns) / NS, 1),
+        "frames": parts.engine.frames,
+        "bad_frames": parts.intake.bad_frames,
+        "tape_problems": list(tape.problems),
+        "open": len(projection.positions()),
+        "equity_usd": format(parts.portfolio.equity_usd(), "f"),
+        "digest": digest.hexdigest(),
+    }
+
+
+def _facts(parts: Parts, tape: Tape) -> dict[str, Any]:
+    settings = parts.settings
+    return {
+        "version": __version__,
+        "session": parts.session,
+        "config_hash": parts.config_hash,
+        "mode": settings.mode,
+        "venue": settings.venue.name,
+        "tape": tape.path.name,
+        "symbols": list(settings.symbols),
+        "strategies": list(settings.strategies),
+    }
+
+
+def _each(projection: Projection) -> Callable[[Any], None]:
+    def observe(events: Any) -> None:
+        for event in events:
+            projection.apply(event)
+
+    return observe

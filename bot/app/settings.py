@@ -1,0 +1,325 @@
+"""All settings on one page: who owns which group, how they are loaded, shown and identified.
+
+Order: command line, environment (`BOT_`, `__` between levels), `.env`, TOML files, defaults. Read once at start and passed
+on as frozen `Params`; no other module reads the environment. A group belongs to the module that uses it; those of guards
+and strategies are found by file name (`plugins.py`). `sources.py` reads the files and says where each value is from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError, create_model, field_validator
+
+from bot.app.plugins import find_guards, find_strategies
+from bot.app.sources import MASK, Layers, Leaf, Mistake, leaves
+from bot.domain.errors import ConfigError
+from bot.domain.params import Params
+from bot.market.flow import OfiParams, TakerParams, WhaleParams
+from bot.market.walls import WallParams
+from bot.trading.costs import FeeParams
+from bot.trading.exits.hold import ExitParams, HoldParams, TrueTrendParams
+from bot.trading.exits.ladder import LadderParams
+from bot.trading.exits.protection import StopParams
+from bot.trading.exits.walls import TargetParams
+from bot.trading.positions import EntryParams
+from bot.trading.risk import RiskParams
+from bot.trading.sizing import SizingParams
+from bot.venues.paper import PaperParams
+
+DEFAULT_FILE = Path("bot.toml")
+DOTENV = Path(".env")
+VENUES = ("tape",)
+"""Venues of this version."""
+
+_GUARD_ORDER = (
+    "risk_limits",
+    "probation",
+    "session_window",
+    "liquidation_wall",
+    "long_trap",
+    "whale_conflict",
+    "taker_aggression",
+    "wall_resistance",
+)
+_UNIFIED = re.compile(r"[^\s/:]+/[^\s/:]+:[^\s/:]+")
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("must be like https://host or ws://host:port")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user name or password")
+    return value
+
+
+def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"named twice: {', '.join(twice)}")
+    return values
+
+
+Url = Annotated[str, AfterValidator(_url)]
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+Names = Annotated[tuple[str, ...], AfterValidator(_unique)]
+
+
+class VenueSettings(Params):
+    name: str = Field("tape", description="where the market comes from and orders go to; this version: tape")
+    tape: UserPath | None = Field(None, description="folder of a recorded session; empty: the bundled recording")
+    speed: float = Field(1.0, gt=0, le=10_000, description="how fast a tape is played")
+    rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")
+    ws_url: Url | None = Field(None, description="another host for the venue's websockets (scheme, host, port)")
+    api_key: SecretStr | None = None
+    secret: SecretStr | None = None
+    password: SecretStr | None = None
+
+
+class CoinglassSettings(Params):
+    api_key: SecretStr | None = None
+    base_url: Url | None = Field(None, description="another host for CoinGlass")
+    plan: Literal["auto", "none", "hobbyist", "startup", "standard", "professional", "enterprise"] = "auto"
+
+
+class DeribitSettings(Params):
+    base_url: Url | None = Field(None, description="another host for Deribit's public option data")
+
+
+class ApiSettings(Params):
+    host: str = Field("127.0.0.1", min_length=1, description="address the API listens on")
+    port: int = Field(8787, ge=0, le=65_535, description="0: any free port")
+    token: SecretStr | None = Field(None, description="else generated into the data folder")
+
+
+class GuardOrder(Params):
+    """The guards' own groups are added by `_with_plugins`, one for each file in `trading/guards`."""
+
+    order: tuple[str, ...] = Field(
+        tuple(sorted(find_guards(), key=lambda name: (*_GUARD_ORDER, name).index(name))),
+        description="every guard once; the first that blocks is named as the blocker",
+    )
+
+    @field_validator("order")
+    @classmethod
+    def _every_guard_once(cls, order: tuple[str, ...]) -> tuple[str, ...]:
+        _unique(order)
+        missing, unknown = set(find_guards()) - set(order), set(order) - set(find_guards())
+        if unknown:
+            raise ValueError(f"no such guard: {', '.join(sorted(unknown))}")
+        if missing:
+            raise ValueError(f"must name every guard, missing: {', '.join(sorted(missing))} (see guards.NAME.enabled)")
+        return order
+
+
+def _with_plugins(name: str, base: type[Params], plugins: Mapping[str, Any]) -> type[Params]:
+    groups: dict[str, Any] = {key: (plugin.Params, plugin.Params()) for key, plugin in plugins.items()}
+    return create_model(name, __base__=base, **groups)
+
+
+if TYPE_CHECKING:  # what the files in trading/guards and trading/strategies add is only known when the program runs
+    GuardSettings = GuardOrder
+    StrategySettings = Params
+else:
+    GuardSettings = _with_plugins("GuardSettings", GuardOrder, find_guards())
+    StrategySettings = _with_plugins("StrategySettings", Params, find_strategies())
+
+
+class Settings(Params):
+    """Everything that can be set. Made by `load_settings`; `Settings(...)` alone reads no file and no environment."""
+
+    mode: Literal["paper", "live"] = "paper"
+    account: str = Field("main", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="one account, one data folder")
+    symbols: Names = Field(("BTC/USDT:USDT",), min_length=1, description="ccxt's unified symbols, comma-separated")
+    strategies: Names = Field(("ofi",), description="comma-separated; may be empty")
+    data_dir: UserPath = Field(Path("data"), description="journal and API token; one running program at a time")
+    venue: VenueSettings = VenueSettings()
+    coinglass: CoinglassSettings = CoinglassSettings()
+    deribit: DeribitSettings = DeribitSettings()
+    api: ApiSettings = ApiSettings()
+    fees: FeeParams = FeeParams()
+    paper: PaperParams = PaperParams()
+    risk: RiskParams = RiskParams()
+    sizing: SizingParams = SizingParams()
+    entry: EntryParams = EntryParams()
+    ladder: LadderParams = LadderParams()
+    targets: TargetParams = TargetParams()
+    stop: StopParams = StopParams()
+    hold: HoldParams = HoldParams()
+    true_trend: TrueTrendParams = TrueTrendParams()
+    exits: ExitParams = ExitParams()
+    taker: TakerParams = TakerParams()
+    whale: WhaleParams = WhaleParams()
+    walls: WallParams = WallParams()
+    ofi: OfiParams = OfiParams()
+    guards: GuardSettings = GuardSettings()
+    strategy: StrategySettings = StrategySettings()
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("symbols")
+    @classmethod
+    def _unified(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [symbol for symbol in symbols if not _UNIFIED.fullmatch(symbol)]
+        if wrong:
+            raise ValueError(f"not a unified symbol such as BTC/USDT:USDT: {', '.join(wrong)}")
+        return symbols
+
+    @field_validator("strategies")
+    @classmethod
+    def _known(cls, strategies: tuple[str, ...]) -> tuple[str, ...]:
+        known = find_strategies()
+        wrong = [name for name in strategies if name not in known]
+        if wrong:
+            raise ValueError(f"no such strategy: {', '.join(wrong)}; there is {', '.join(known)}")
+        return strategies
+
+
+LEAVES: tuple[Leaf, ...] = tuple(leaves(Settings))
+
+
+def load_settings(
+    *,
+    files: Sequence[Path] = (),
+    overrides: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from everywhere, or a ConfigError that tells every mistake at once.
+
+    Without `files`, ./bot.toml is read if it exists; of several, a later one wins. `overrides` are the command line's, by
+    dotted name (None: not given). `env` is the process's environment unless given.
+    """
+    layers = Layers(LEAVES)
+    for path in files or [DEFAULT_FILE] * DEFAULT_FILE.exists():
+        layers.toml(path)
+    layers.dotenv(DOTENV)
+    layers.environment(os.environ if env is None else env)
+    layers.command_line(overrides or {})
+    settings = Settings()
+    try:
+        settings = Settings.model_validate(layers.nested())
+    except ValidationError as error:
+        layers.refused(error)
+    if layers.mistakes:
+        raise ConfigError(_table(layers.mistakes))
+    settings._sources.update({name: given.source for name, given in layers.values.items()})
+    return settings
+
+
+def _table(mistakes: Sequence[Mistake]) -> str:
+    rows = [Mistake("setting", "problem", "got", "source"), *mistakes]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row[:3], widths, strict=True)), row.source])
+        for row in rows
+    ]
+    count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return "\n".join([f"{count} in the settings; nothing was started", *lines])
+
+
+class Described(NamedTuple):
+    """One line of `config show`; `value` is text, with secrets masked."""
+
+    name: str
+    value: str
+    default: bool
+    source: str
+
+
+def describe(settings: Settings) -> list[Described]:
+    defaults = Settings()
+    return [
+        Described(
+            leaf.name,
+            _shown(_value(settings, leaf)),
+            _value(settings, leaf) == _value(defaults, leaf),
+            _source(settings, leaf),
+        )
+        for leaf in LEAVES
+    ]
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a settings file."""
+    return Settings.model_json_schema()
+
+
+def config_hash(settings: Settings, versions: Mapping[str, int]) -> str:
+    """Identity of the rules: every setting that affects a decision, and the versions of guards and strategies."""
+    rules = {leaf.name: _value(settings, leaf) for leaf in LEAVES if _is_rule(leaf)}
+    text = json.dumps({"settings": rules, "versions": dict(versions)}, sort_keys=True, default=_canonical)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
+    """What is set and this version cannot do: errors (it must not start) and notices (it starts without)."""
+    errors, notices = [], []
+    if settings.mode == "live":
+        errors.append("mode = live: live trading is not in this version; use mode = paper")
+    if settings.venue.name not in VENUES:
+        errors.append(f"venue.name = {settings.venue.name}: not in this version; there is {', '.join(VENUES)}")
+    given = {leaf.name for leaf in LEAVES if _value(settings, leaf) is not None}
+    for name, reason in _WITHOUT_EFFECT.items():
+        if name in given:
+            notices.append(f"{name} is set, but {reason}")
+    return errors, notices
+
+
+_NO_CONNECTION = "this version connects to no venue"
+_NO_COINGLASS = "this version has no CoinGlass client: guards that need its readings abstain"
+_WITHOUT_EFFECT = {
+    "venue.rest_url": _NO_CONNECTION,
+    "venue.ws_url": _NO_CONNECTION,
+    "venue.api_key": _NO_CONNECTION,
+    "venue.secret": _NO_CONNECTION,
+    "venue.password": _NO_CONNECTION,
+    "coinglass.api_key": _NO_COINGLASS,
+    "coinglass.base_url": _NO_COINGLASS,
+    "deribit.base_url": "this version has no Deribit client: guards that need max pain abstain",
+}
+
+
+def _value(settings: Settings, leaf: Leaf) -> Any:
+    return reduce(getattr, leaf.name.split("."), settings)
+
+
+def _source(settings: Settings, leaf: Leaf) -> str:
+    """A setting keyed by coin may come from several places."""
+    sources = {source: None for name, source in settings._sources.items() if f"{name}.".startswith(f"{leaf.name}.")}
+    return ", ".join(sources) or "default"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(_shown(item) for item in value)
+    if isinstance(value, dict):
+        return ",".join(f"{key}={_shown(item)}" for key, item in value.items())
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def _is_rule(leaf: Leaf) -> bool:
+    """Whether a setting affects decisions: not who, where and how fast."""
+    elsewhere = leaf.name.startswith("api.") or leaf.name.endswith("_url") or leaf.name in ("account", "venue.speed")
+    return not (elsewhere or leaf.secret or Path in leaf.types)
+
+
+def _canonical(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    raise TypeError(f"no canonical form for {type(value).__name__}")

@@ -1,0 +1,266 @@
+"""The only place that chooses: which clock, which market, which desks with which parameters, which venue, who is routed to whom.
+
+`assemble` builds the same engine for `run` and for `replay`; they differ in the clock's owner, the journal and the observers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
+
+from bot.app.plugins import find_guards, find_strategies
+from bot.app.settings import Settings, config_hash
+from bot.domain.errors import ConfigError
+from bot.domain.events import Emit
+from bot.domain.frames import Frame, Lane, Source
+from bot.domain.ids import IdSource
+from bot.domain.instrument import Instrument, exact
+from bot.domain.messages import (
+    CancelTimer,
+    Closed,
+    CloseRequest,
+    EntryDone,
+    Executed,
+    FeedChanged,
+    FirstFill,
+    OrderChanged,
+    OutsideSignal,
+    PauseRequest,
+    Reduced,
+    ResumeRequest,
+    Sampled,
+    SetTimer,
+    StopRequest,
+    TimerFired,
+)
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, OrderCommand, OrderUpdate, PlaceOrder
+from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer
+from bot.domain.values import Decision, Signal
+from bot.exchanges import binance
+from bot.market.state import Market, MarketParams
+from bot.runtime.bus import Bus
+from bot.runtime.clock import RealClock, TapeClock
+from bot.runtime.engine import Engine
+from bot.runtime.eventlog import EventLog
+from bot.runtime.inbox import Inbox
+from bot.runtime.intake import Intake
+from bot.runtime.timers import Timers
+from bot.runtime.view import LiveView
+from bot.trading.exits.desk import Exits
+from bot.trading.exits.protection import stop_fraction
+from bot.trading.exits.retarget import Retarget
+from bot.trading.fills import Matching
+from bot.trading.gate import Gate
+from bot.trading.guards.base import GuardContext
+from bot.trading.orders import Orders
+from bot.trading.portfolio import Portfolio
+from bot.trading.positions import Positions
+from bot.trading.sizing import SizeRules
+from bot.trading.state import State
+from bot.trading.strategies.desk import Strategies
+from bot.venues.executor import Executor
+from bot.venues.paper import PaperVenue
+
+ROUTES: dict[type, tuple[str, ...]] = {
+    Sampled: ("strategies", "exits"),
+    Signal: ("gate",),
+    OutsideSignal: ("gate",),
+    Decision: ("positions", "exits"),
+    PlaceOrder: ("orders",),
+    AmendOrder: ("orders",),
+    CancelOrder: ("orders",),
+    OrderUpdate: ("orders",),
+    Fill: ("orders",),
+    OrderChanged: ("positions", "exits"),
+    Executed: ("positions", "exits"),
+    FirstFill: ("exits",),
+    EntryDone: ("exits",),
+    Closed: ("exits",),
+    CloseRequest: ("exits",),
+    FeedChanged: ("state",),
+    PauseRequest: ("state",),
+    ResumeRequest: ("state",),
+    StopRequest: ("state", "positions"),
+    Reduced: (),
+    TimerFired: (),
+}
+VENUE_TIMERS = "venue"
+
+
+@dataclass(slots=True)
+class Parts:
+    """The assembled engine and what its owners (run, replay, API, terminal) look at."""
+
+    settings: Settings
+    config_hash: str
+    session: int
+    instruments: Mapping[str, Instrument]
+    engine: Engine
+    inbox: Inbox
+    bus: Bus
+    clock: RealClock | TapeClock
+    market: Market
+    view: LiveView
+    portfolio: Portfolio
+    state: State
+    exits: Exits
+    intake: Intake
+    executor: Executor
+
+    def operator(self, raw: bytes) -> None:
+        """Put an operator's request (JSON of an OperatorRequest) into the account lane."""
+        self.inbox.put_account(Frame(self.clock.now_ns(), Lane.ACCOUNT, Source.OPERATOR, raw))
+
+    def stop(self, reason: str) -> None:
+        """Clean stop: refuse entries, cancel entry orders, then take no more data."""
+        self.operator(msgspec.json.encode(StopRequest(reason=reason)))
+        self.engine.end()
+
+
+def pick_instruments(settings: Settings, available: Sequence[Instrument]) -> dict[str, Instrument]:
+    """The instruments of `settings.symbols`, by id; says what there is when one is missing."""
+    by_unified = {instrument.unified: instrument for instrument in available}
+    missing = [symbol for symbol in settings.symbols if symbol not in by_unified]
+    if missing:
+        raise ConfigError(f"not on the tape: {', '.join(missing)}; it holds {', '.join(sorted(by_unified))}")
+    return {by_unified[symbol].id: by_unified[symbol] for symbol in settings.symbols}
+
+
+def assemble(
+    settings: Settings,
+    instruments: Mapping[str, Instrument],
+    *,
+    journal: JournalSink,
+    session: int,
+    last_seq: int,
+    clock: RealClock | TapeClock,
+    observers: Sequence[Observer],
+) -> Parts:
+    inbox, timers, commands = Inbox(), Timers(), list[OrderCommand]()
+    ids = IdSource(account=settings.account, session=session)
+    log = EventLog(
+        account=settings.account, mode=settings.mode, last_seq=last_seq, unified=lambda i: instruments[i].unified
+    )
+    market = Market(
+        list(instruments.values()),
+        MarketParams(taker=settings.taker, whale=settings.whale, ofi=settings.ofi, walls=settings.walls),
+    )
+    state = State()
+    portfolio = Portfolio(settings.paper.equity_usd, lambda i: _mark(market.market(i)))
+    view = LiveView(market, portfolio, state, instruments)
+
+    def to_account_lane(raw: bytes) -> None:
+        inbox.put_account(Frame(clock.now_ns(), Lane.ACCOUNT, Source.REPORT, raw))
+
+    venue = PaperVenue(
+        Matching(instruments, settings.fees),
+        settings.paper,
+        schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
+        report=to_account_lane,
+    )
+    executor = Executor(
+        venue,
+        journal,
+        lambda update: to_account_lane(msgspec.json.encode(update)),
+        protective_wait_s=None,
+        entry_wait_s=None,
+    )
+    identity, guards = build_guards(settings)
+    retarget = Retarget(settings.walls, settings.targets, settings.fees, settings.stop)
+    exits = Exits(
+        portfolio,
+        ids,
+        retarget,
+        ladder=settings.ladder,
+        stop=settings.stop,
+        hold=settings.hold,
+        exits=settings.exits,
+    )
+    strategies = find_strategies()
+    desks: list[Desk] = [
+        Strategies([strategies[name](getattr(settings.strategy, name)) for name in settings.strategies], ids),
+        Gate(guards, ids, size_rules(settings), identity),
+        Orders(),
+        Positions(
+            portfolio, ids, entry=settings.entry, hold=settings.hold, true_trend=settings.true_trend, stop=settings.stop
+        ),
+        exits,
+        state,
+    ]
+    sinks = {
+        Emit: log.emit,
+        PlaceOrder: commands.append,
+        AmendOrder: commands.append,
+        CancelOrder: commands.append,
+        SetTimer: lambda m: timers.set(m.desk, m.key, m.due_ns),
+        CancelTimer: lambda m: timers.cancel(m.desk, m.key),
+    }
+    bus = Bus(desks, ROUTES, sinks, view)  # type: ignore[arg-type]
+    intake = Intake(market, {binance.VENUE: binance.decode}, venue)
+    engine = Engine(
+        inbox=inbox,
+        timers=timers,
+        bus=bus,
+        log=log,
+        view=view,
+        handler=intake,
+        owners={VENUE_TIMERS: lambda key: venue.on_timer(key, market.market)},
+        numbered=(ids, log),
+        commands=commands,
+        outbox=executor,
+        observers=(journal.put, *observers),
+        clock=clock,
+    )
+    return Parts(
+        settings=settings,
+        config_hash=identity,
+        session=session,
+        instruments=instruments,
+        engine=engine,
+        inbox=inbox,
+        bus=bus,
+        clock=clock,
+        market=market,
+        view=view,
+        portfolio=portfolio,
+        state=state,
+        exits=exits,
+        intake=intake,
+        executor=executor,
+    )
+
+
+def size_rules(settings: Settings) -> SizeRules:
+    return SizeRules(
+        sizing=settings.sizing,
+        risk=settings.risk,
+        fee=settings.fees.taker,
+        slip=settings.entry.max_slip_bps / 10_000,
+        stop=stop_fraction(settings.stop),
+    )
+
+
+def build_guards(settings: Settings) -> tuple[str, list[Guard]]:
+    """The enabled guards in their configured order, and the configuration's hash (rules, guard and strategy versions)."""
+    classes = find_guards()
+    context = GuardContext(
+        round_trip=settings.fees.round_trip,
+        stop_fraction=stop_fraction(settings.stop),
+        risk=settings.risk,
+        targets=settings.targets,
+    )
+    guards: list[Guard] = []
+    for name in settings.guards.order:
+        params = getattr(settings.guards, name)
+        if params.enabled:
+            guards.append(classes[name](params, context))
+    versions = {f"guard:{name}": cls.version for name, cls in classes.items()}
+    versions |= {f"strategy:{name}": cls.version for name, cls in find_strategies().items()}
+    return config_hash(settings, versions), guards
+
+
+def _mark(market: MarketView) -> Decimal | None:
+    return None if market.mark is None else exact(market.mark)

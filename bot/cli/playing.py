@@ -1,0 +1,85 @@
+"""`run` and `replay`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bot.cli.options import AsJson, ConfigFiles, DataDir, Demo, Symbols, checked, print_json, settings_of
+
+Speed = Annotated[float | None, typer.Option("--speed", help="times real time [default: 1]")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+    app.command()(replay)
+
+
+def run(
+    config: ConfigFiles = None,
+    demo: Demo = False,
+    mode: Annotated[str | None, typer.Option("--mode", help="paper or live [default: paper]")] = None,
+    venue: Annotated[str | None, typer.Option("--venue", help="where the market comes from [default: tape]")] = None,
+    tape: Annotated[Path | None, typer.Option("--tape", help="folder of a recording [default: the bundled one]")] = None,
+    speed: Speed = None,
+    symbols: Symbols = None,
+    data_dir: DataDir = None,
+    plain: Annotated[bool, typer.Option("--plain", help="log lines instead of the live view")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the engine in paper mode on a recording.
+
+    Example: python -m bot run --demo --speed 10
+    """
+    settings = settings_of(
+        files=config,
+        demo=demo,
+        data_dir=data_dir,
+        mode=mode,
+        venue__name=venue,
+        venue__tape=tape,
+        venue__speed=speed,
+        symbols=symbols,
+    )
+    notices = checked(settings)
+    from bot.app.run import run as run_engine
+
+    screen = sys.stdout.isatty() and not plain and not as_json
+    outcome = run_engine(settings, notices=notices, screen=screen, quiet=as_json)
+    _report(outcome.summary, as_json)
+    raise typer.Exit(outcome.exit_code)
+
+
+def replay(
+    tape: Annotated[Path | None, typer.Argument(help="folder of a recording [default: the bundled one]")] = None,
+    config: ConfigFiles = None,
+    demo: Demo = False,
+    symbols: Symbols = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play a recording as fast as it goes and print what was decided, with a digest that is the same every time.
+
+    Example: python -m bot replay --demo
+    """
+    settings = settings_of(files=config, demo=demo, venue__tape=tape, symbols=symbols)
+    checked(settings)
+    from bot.app.run import replay as replay_tape
+
+    outcome = replay_tape(settings, progress=None if as_json or not sys.stderr.isatty() else _progress)
+    _report(outcome.summary, as_json)
+
+
+def _progress(frames: int) -> None:
+    print(f"\r{frames:,} frames", end="", file=sys.stderr, flush=True)
+
+
+def _report(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(summary)
+        return
+    from bot.cli.tables import print_summary
+
+    print_summary(summary)

@@ -1,0 +1,49 @@
+"""`record import`: other people's captures become tapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec import to_builtins
+
+from bot.cli.options import AsJson, print_json
+
+record = typer.Typer(help="Tapes.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(record, name="record")
+
+
+@record.command("import")
+def import_(
+    capture: Annotated[Path, typer.Argument(help="lines of `<receive time ns> <raw JSON>`; plain, gz, xz or zst")],
+    out: Annotated[Path, typer.Argument(help="folder of the new tape; must not exist")],
+    venue: Annotated[str, typer.Option(help="whose messages these are")] = "binanceusdm",
+    exchange_info: Annotated[
+        Path | None, typer.Option(help="the venue's exchangeInfo reply with tick, step and minimums [default: a dated table]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a raw capture into a tape that `run --tape` and `replay` read.
+
+    Example: python -m bot record import capture.gz tapes/mine
+    """
+    from bot.runtime.capture import import_capture, known_instruments, listed_instruments
+
+    left_out: dict[str, str] = {}
+    if exchange_info is None:
+        instruments = known_instruments(venue)
+    else:
+        instruments, left_out = listed_instruments(venue, exchange_info)
+    report = import_capture(capture, out, venue=venue, instruments=instruments.values())
+    if as_json:
+        print_json({**to_builtins(report), "instruments_left_out": left_out})
+        return
+    print(f"{report.frames:,} frames, {report.skipped:,} lines skipped -> {out}")
+    if report.skipped:
+        print(f"first skipped line: {report.first_skipped}")
+    if report.ends_early:
+        print("the capture ends early; everything up to its last whole line was imported")

@@ -1,0 +1,97 @@
+"""Where a reading command gets its answer: the running engine's API, else the journal under its lock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import orjson
+
+from bot.app.settings import Settings
+from bot.domain.errors import BotError, ConfigError
+from bot.journal.lock import load_or_create_token, running_api
+from bot.journal.projection import Projection
+from bot.journal.reader import read_events
+from bot.journal.schema import journal_path
+
+TIMEOUT = aiohttp.ClientTimeout(total=10)
+PAGE = 2_000
+
+
+class Source(Protocol):
+    def get(self, path: str, **query: str) -> Any: ...
+    def events(self, since: int, kinds: str) -> Iterator[dict[str, Any]]: ...
+
+
+def open_source(settings: Settings) -> Source:
+    url = running_api(settings.data_dir)
+    if url is not None:
+        return EngineSource(url)
+    if not journal_path(settings.data_dir).exists():
+        raise ConfigError(f"nothing has run in {settings.data_dir} yet; start with `python -m bot run --demo` or name --data-dir")
+    return JournalSource(settings.data_dir)
+
+
+class EngineSource:
+    """Asks the engine that holds the data folder."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def get(self, path: str, **query: str) -> Any:
+        return asyncio.run(_request("GET", self._url + path, params=query))
+
+    def events(self, since: int, kinds: str) -> Iterator[dict[str, Any]]:
+        while page := self.get("/api/events", since=str(since), kinds=kinds, limit=str(PAGE)):
+            yield from page
+            since = page[-1]["seq"]
+
+
+class JournalSource:
+    """Folds the journal of an engine that does not run."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def get(self, path: str, **query: str) -> Any:
+        projection = Projection()
+        for event in read_events(self._data_dir):
+            projection.apply(event)
+        answers: dict[str, Callable[[], Any]] = {
+            "/api/status": lambda: {"running": False, **projection.status()},
+            "/api/positions": projection.positions,
+            "/api/orders": lambda: projection.orders(all="all" in query),
+            "/api/signals": lambda: projection.signals(int(query.get("limit", "50"))),
+            "/api/why": lambda: projection.why(query.get("q")),
+        }
+        return answers[path]()
+
+    def events(self, since: int, kinds: str) -> Iterator[dict[str, Any]]:
+        wanted = frozenset(filter(None, kinds.split(","))) or None
+        return (event.to_dict() for event in read_events(self._data_dir, since_seq=since, kinds=wanted))
+
+
+def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    url = running_api(settings.data_dir)
+    if url is None:
+        raise ConfigError(f"no engine runs in {settings.data_dir}; start one with `python -m bot run` or name --data-dir")
+    given = settings.api.token
+    token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
+    answer: dict[str, Any] = asyncio.run(
+        _request("POST", url + path, data=orjson.dumps(body), headers={"Authorization": f"Bearer {token}"})
+    )
+    return answer
+
+
+async def _request(method: str, url: str, **options: Any) -> Any:
+    try:
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session, session.request(method, url, **options) as response:
+            answer = orjson.loads(await response.read())
+    except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+        raise BotError(f"the engine at {url} did not answer: {error or type(error).__name__}") from None
+    if response.status >= 400:
+        raise ConfigError(answer.get("error", f"HTTP {response.status}"))
+    return answer

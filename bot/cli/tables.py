@@ -1,0 +1,206 @@
+"""How the reading commands look on a terminal. Dicts as the API gives them in, tables out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bot.app.logs import clock_text
+
+Row = dict[str, Any]
+_OUTCOME_STYLE = {"PASS": "green", "BLOCK": "bold red", "ABSTAIN": "yellow"}
+console = Console(highlight=False, soft_wrap=False)
+
+
+def print_status(status: Row) -> None:
+    running = "running" if status["running"] else "not running"
+    console.print(f"[bold]{running}[/bold], session {status['session']}, state {status['state']} ({status['state_reason']})")
+    if status["running"]:
+        console.print(
+            f"{status['mode']} on {status['venue']} ({status['tape']}), market time {clock_text(status['engine_time_ns'])} UTC, "
+            f"frame {status['frames']:,}, equity {float(status['equity_usd']):.2f} USD"
+        )
+        for market in status["markets"]:
+            book = f"{market['bid']} / {market['ask']}" if market["usable"] else "no usable book"
+            console.print(f"  {market['symbol']}: {book}, last {market['last']}, mark {market['mark']} ({market['mark_source']})")
+    _print_counts(status["this_session"], "this session")
+    if status.get("abandoned"):
+        console.print(
+            f"[yellow]{len(status['abandoned'])} paper position(s) were open when their session ended; "
+            "they are not carried into the next session[/yellow]"
+        )
+
+
+def print_summary(summary: Row) -> None:
+    console.print()
+    problems = f", {summary['bad_frames']} unreadable" if summary["bad_frames"] else ""
+    console.print(f"[bold]{summary['tape']}[/bold]: {summary['market_s']} s of market, {summary['frames']:,} frames taken{problems}")
+    for problem in summary["tape_problems"]:
+        console.print(f"  [yellow]tape: {problem}[/yellow]")
+    _print_counts(summary["this_session"], "counts")
+    console.print(f"equity {float(summary['equity_usd']):.2f} USD, open positions {summary['open']}")
+    console.print(f"configuration {summary['config_hash']}, digest {summary['digest']}")
+
+
+def _print_counts(counts: Row, title: str) -> None:
+    blockers = ", ".join(f"{name} {count}" for name, count in counts["blockers"].items())
+    console.print(
+        f"{title}: {counts['signals']} signals, {counts['allowed']} allowed, {counts['blocked']} refused"
+        f"{f' ({blockers})' if blockers else ''}, {counts['expired']} expired; {counts['orders']} orders, {counts['fills']} fills; "
+        f"positions opened {counts['opened']}, closed {counts['closed']}; "
+        f"realised {float(counts['realised_pnl_usd']):+.2f} USD after fees of {float(counts['fees_usd']):.2f}"
+    )
+
+
+def print_positions(rows: list[Row]) -> None:
+    table = _table("position", "size", "entry", "stop", "tiers", "hold", "mark", "profit")
+    for row in rows:
+        profit = "?" if row.get("profit_usd") is None else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
+        hold = f"{row.get('hold_left_s', '?')} s left" if row["min_hold_s"] else "none"
+        table.add_row(
+            f"{row['direction']} {row['symbol']}",
+            f"{row['quantity']} of {row['entry_quantity']}",
+            row["entry_price"],
+            row["stop_price"],
+            _tiers(row["tiers"]),
+            hold,
+            str(row.get("mark", "?")),
+            profit,
+        )
+    _print(table, rows, "no open position")
+
+
+def print_orders(rows: list[Row]) -> None:
+    table = _table("time", "symbol", "leg", "side", "type", "price", "stop", "quantity", "filled", "status", "reason")
+    for row in rows:
+        table.add_row(
+            clock_text(row["ts"]),
+            row["symbol"],
+            row["leg"],
+            row["side"],
+            row["type"],
+            row["price"] or "",
+            row["stop_price"] or "",
+            row["quantity"],
+            row["filled"],
+            row["status"],
+            row["reason"] or "",
+        )
+    _print(table, rows, "no order")
+
+
+def print_signals(rows: list[Row]) -> None:
+    table = _table("time", "signal", "symbol", "idea", "strength", "price", "answer", "result")
+    for row in rows:
+        table.add_row(
+            clock_text(row["ts"]),
+            row["signal_id"],
+            row["symbol"],
+            f"{row['direction']} {row['strategy']}",
+            f"{row['strength']:.2f}",
+            row["price"],
+            _answer(row),
+            _result(row["result"]),
+        )
+    _print(table, rows, "no signal yet")
+
+
+def print_why(story: Row | None) -> None:
+    if story is None:
+        console.print("no such signal, and no signal of such a symbol yet")
+        return
+    signal = story["signal"]
+    console.print(
+        f"[bold]{signal['direction']} {signal['symbol']}[/bold] from {signal['strategy']}, strength {signal['strength']:.2f}, "
+        f"at {signal['price']}, {clock_text(signal['ts'])} UTC, signal {signal['signal_id']}"
+    )
+    table = _table("guard", "answer", "number", "threshold", "source", "age", "reason")
+    for verdict in story["verdicts"]:
+        age_s = verdict["reading_age_s"]
+        table.add_row(
+            verdict["guard"],
+            Text(verdict["outcome"], style=_OUTCOME_STYLE[verdict["outcome"]]),
+            verdict["value"] or "-",
+            verdict["threshold"] or "-",
+            verdict["reading_source"] or "-",
+            "-" if age_s is None else f"{age_s:.2f} s",
+            verdict["reason"],
+        )
+    console.print(table)
+    console.print(_decision_line(story))
+    for order in story["orders"]:
+        _print_order(order)
+    if story["position"] is not None:
+        _print_position(story["position"])
+    for step in story["exits"]:
+        console.print("  " + ", ".join(f"{key} {value}" for key, value in step.items() if key not in ("seq", "ts", "position_id")))
+    if story["close"] is not None:
+        close = story["close"]
+        console.print(
+            f"closed by {close['reason']} at {close['exit_price']} after {close['held_s']:.1f} s: "
+            f"{float(close['pnl_usd']):+.2f} USD ({close['pnl_r']:+.2f} R), fees {float(close['fees_usd']):.2f} USD"
+        )
+
+
+def _decision_line(story: Row) -> str:
+    decision = story["decision"]
+    if decision is None:
+        return "not decided yet"
+    if story["expired"] is not None:
+        return f"allowed, but expired before an order went out: {story['expired']['reason']}"
+    if not decision["allowed"]:
+        return f"[red]refused by {decision['blocker']}[/red]"
+    if decision["reversal"]:
+        return "[green]allowed[/green] against an open position: it closes that one and opens none"
+    blind = ", blind: every data guard abstained" if decision["blind"] else ""
+    return f"[green]allowed[/green] with {decision['quantity']} (multiplier {decision['multiplier']:g}{blind})"
+
+
+def _print_order(order: Row) -> None:
+    price = order["price"] or order["stop_price"] or "market"
+    line = f"  order {order['leg']}: {order['side']} {order['quantity']} {order['type']} {price}, {order['status']}"
+    fills = ", ".join(f"{fill['quantity']} @ {fill['price']} (fee {fill['fee']})" for fill in order["fills"])
+    console.print(line + (f", filled {fills}" if fills else "") + (f", {order['reason']}" if order["reason"] else ""))
+
+
+def _print_position(position: Row) -> None:
+    gap = position["max_pain_gap_pct"]
+    pain = "max pain unknown" if gap is None else f"MAX-PAIN gap {gap:.2f} % {position['magnet']} ({position['max_pain_source']})"
+    trend = "TRUE TREND" if position["true_trend"] else f"no TRUE TREND ({position.get('true_trend_reason', '')})"
+    console.print(
+        f"position {position['direction']} {position['entry_quantity']} at {position['entry_price']}, stop {position['stop_price']}, "
+        f"tiers {_tiers(position['tiers'])}\n  frozen at entry: regime {position['regime']}, {trend}, {pain}, "
+        f"force-hold {position['min_hold_s']} s"
+    )
+
+
+def _tiers(tiers: list[Row]) -> str:
+    return "  ".join(f"T{t['tier']} {t['quantity']} @ {t['price']} {t['state']}" for t in tiers if t["quantity"])
+
+
+def _answer(row: Row) -> Text:
+    if row["outcome"] == "blocked":
+        return Text(f"refused by {row['blocker']}", style="red")
+    return Text(row["outcome"], style="green" if row["outcome"] == "allowed" else "yellow")
+
+
+def _result(result: Row | None) -> str:
+    if result is None:
+        return ""
+    if result["pnl_usd"] is None:
+        return str(result["state"]).lower()
+    return f"{result['reason']} {float(result['pnl_usd']):+.2f} USD ({result['pnl_r']:+.2f} R)"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print(table: Table, rows: list[Row], empty: str) -> None:
+    console.print(table if rows else empty)

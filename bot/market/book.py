@@ -1,0 +1,290 @@
+"""One instrument's order book, kept from a snapshot and the changes after it, or nothing at all.
+
+A book that could be wrong is emptied at once: a gap, a crossing or an empty side makes it unusable until a later snapshot
+replaces everything; old and new are never spliced. It asks for nothing and knows no clock: whoever feeds it fetches a
+snapshot when `apply_*` gives a reason. Numbers come checked (finite, positive) from the decoders in `exchanges/`.
+
+This is the hot path: a dict and a sorted list a side, no object a level.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+
+from bot.domain.market import BookDiff, BookSnapshot, Level
+from bot.domain.values import Side
+
+BUCKET_BPS = 10
+BUCKETS = 50  # out to 500 bps
+BUFFERED = 2000  # changes kept while waiting for a snapshot, at most
+_DUST_USD = 0.005  # what float sums may leave in an empty bucket; no venue takes orders this small
+
+
+class _Side:
+    """Levels by key: the price for bids, its negative for asks, so that on both sides the best has the largest key.
+
+    `buckets[b]` holds the USD of the levels `floor(bps from the anchor / 10) == b`. A level beyond the anchor, on the other
+    side's ground, counts as the nearest.
+    """
+
+    __slots__ = ("anchor", "buckets", "keys", "reach", "sign", "sizes")
+
+    def __init__(self, sign: float) -> None:
+        self.sign = sign
+        self.clear()
+
+    def clear(self) -> None:
+        self.sizes: dict[float, float] = {}
+        self.keys: list[float] = []  # of `sizes`, ascending
+        self.reach = 0.0  # key of the last level of the snapshot
+        self.anchor = 0.0
+        self.buckets = [0.0] * BUCKETS
+
+    def load(self, levels: list[Level]) -> str | None:
+        """Replaces everything but the buckets; the reason if these cannot be one side of a book."""
+        self.clear()
+        sign = self.sign
+        self.sizes = {price * sign: quantity for price, quantity in levels}
+        self.keys = sorted(self.sizes)
+        if not levels:
+            return "no levels"
+        if len(self.keys) < len(levels):
+            return "a price twice"
+        if min(self.sizes.values()) <= 0:
+            return "a level without size"
+        self.reach = self.keys[0]
+        return None
+
+    def set_anchor(self, price: float) -> None:
+        self.anchor = anchor = price * self.sign
+        self.buckets = buckets = [0.0] * BUCKETS
+        for key, quantity in self.sizes.items():
+            bucket = int((anchor - key) / price * 1e4 / BUCKET_BPS)
+            if bucket < BUCKETS:
+                buckets[bucket if bucket > 0 else 0] += abs(key) * quantity
+
+    def apply(self, levels: list[Level]) -> None:
+        """Absolute sizes; 0 deletes, also what is not there. Written out in one loop: it is run for every level."""
+        sign, sizes, keys, buckets, anchor = self.sign, self.sizes, self.keys, self.buckets, self.anchor
+        anchor_price = abs(anchor)
+        for price, quantity in levels:
+            key = price * sign
+            old = sizes.get(key)
+            if old is None:
+                if not quantity:
+                    continue
+                insort(keys, key)
+                sizes[key] = quantity
+                old = 0.0
+            elif quantity:
+                sizes[key] = quantity
+            else:
+                del sizes[key]
+                del keys[bisect_left(keys, key)]
+            bucket = int((anchor - key) / anchor_price * 1e4 / BUCKET_BPS)
+            if bucket < BUCKETS:
+                buckets[bucket if bucket > 0 else 0] += price * (quantity - old)
+
+    def levels(self, keys: list[float]) -> list[Level]:
+        return [(abs(key), self.sizes[key]) for key in keys]
+
+    def between(self, low: float, high: float) -> list[float]:
+        """Keys of the prices in [low, high], best first."""
+        first, last = (low, high) if self.sign > 0 else (-high, -low)
+        return self.keys[bisect_left(self.keys, first) : bisect_right(self.keys, last)][::-1]
+
+
+class Book:
+    """The order book of one instrument. Prices are floats, quantities base coin, `Side.BUY` is the side of the bids.
+
+    Sequencing is Binance's for diff depth: drop what ends before the snapshot, the first change applied must span it or follow
+    it, then each must name its predecessor. Where a venue names none (`prev_id` is None) ids must follow without a hole.
+    A snapshot older than what a usable book has already applied is ignored.
+    """
+
+    def __init__(self) -> None:
+        self._bids = _Side(1.0)
+        self._asks = _Side(-1.0)
+        self._last_id: int | None = None  # None: unusable, changes are buffered
+        self._linked = False  # a change has followed the snapshot, so the two streams meet
+        self._buffer: deque[BookDiff] = deque()
+        self._sync_count = 0
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def apply_snapshot(self, snapshot: BookSnapshot) -> str | None:
+        """None, or why there is no usable book now. The buffered changes are applied on top."""
+        if self._last_id is not None and snapshot.last_id < self._last_id:
+            return None
+        was_usable = self.usable
+        reason = self._load(snapshot)
+        if reason:
+            self._clear()
+            return f"snapshot {snapshot.last_id}: {reason}"
+        waiting, self._buffer = self._buffer, deque()
+        for diff in waiting:  # after a gap the rest is buffered again, for the next snapshot
+            reason = self.apply_diff(diff) or reason
+        if reason is None and not was_usable:
+            self._sync_count += 1
+        return reason
+
+    def apply_diff(self, diff: BookDiff) -> str | None:
+        """None, or why the book has just become unusable. Without a snapshot the change is buffered."""
+        last_id = self._last_id
+        if last_id is None:
+            return self._wait(diff)
+        if diff.last_id <= last_id and (self._linked or diff.last_id < last_id):
+            return None
+        reason = self._hole(diff, last_id)
+        if reason is None:
+            self._bids.apply(diff.bids)
+            self._asks.apply(diff.asks)
+            self._last_id = diff.last_id
+            self._linked = True
+            reason = self._incoherent()
+        if reason:
+            self._clear()
+            self._buffer.append(diff)
+        return reason
+
+    def reset(self) -> None:
+        """The feed is lost: unusable until the next snapshot, nothing of the old connection is kept."""
+        self._clear()
+        self._buffer.clear()
+
+    def _load(self, snapshot: BookSnapshot) -> str | None:
+        if reason := self._bids.load(snapshot.bids):
+            return f"bids: {reason}"
+        if reason := self._asks.load(snapshot.asks):
+            return f"asks: {reason}"
+        if reason := self._incoherent():
+            return reason
+        self._last_id, self._linked = snapshot.last_id, False
+        self.anchor((self._bids.keys[-1] - self._asks.keys[-1]) / 2)
+        return None
+
+    def _wait(self, diff: BookDiff) -> str | None:
+        full = len(self._buffer) == BUFFERED
+        if full:
+            self._buffer.clear()
+        self._buffer.append(diff)
+        return f"no snapshot within {BUFFERED} changes, they were dropped" if full else None
+
+    def _hole(self, diff: BookDiff, last_id: int) -> str | None:
+        """Why this change does not follow what is in the book, if it does not."""
+        follows = diff.first_id == last_id + 1 if diff.prev_id is None else diff.prev_id == last_id
+        if follows or (diff.first_id <= last_id and not self._linked):
+            return None
+        if not self._linked:
+            return f"snapshot {last_id} older than the first change after it, {diff.first_id} to {diff.last_id}"
+        if diff.prev_id is None:
+            return f"gap: expected first id {last_id + 1}, got {diff.first_id}"
+        return f"gap: expected pu {last_id}, got {diff.prev_id}"
+
+    def _incoherent(self) -> str | None:
+        bids, asks = self._bids.keys, self._asks.keys
+        if not bids or not asks:
+            return f"no {'asks' if bids else 'bids'} left"
+        if bids[-1] >= -asks[-1]:
+            return f"crossed: bid {bids[-1]:.12g} >= ask {-asks[-1]:.12g}"
+        return None
+
+    def _clear(self) -> None:
+        self._bids.clear()
+        self._asks.clear()
+        self._last_id, self._linked = None, False
+
+    # --- what can be asked -----------------------------------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        """Complete as far as it reaches, sequenced, uncrossed, with levels on both sides."""
+        return self._last_id is not None
+
+    @property
+    def last_id(self) -> int | None:
+        return self._last_id
+
+    @property
+    def sync_count(self) -> int:
+        """How often it became usable."""
+        return self._sync_count
+
+    @property
+    def synced_once(self) -> bool:
+        return self._sync_count > 0
+
+    @property
+    def resyncs(self) -> int:
+        """How often it became usable again."""
+        return max(0, self._sync_count - 1)
+
+    @property
+    def bid(self) -> float | None:
+        keys = self._bids.keys
+        return keys[-1] if keys else None
+
+    @property
+    def ask(self) -> float | None:
+        keys = self._asks.keys
+        return -keys[-1] if keys else None
+
+    @property
+    def mid(self) -> float | None:
+        bids, asks = self._bids.keys, self._asks.keys
+        return (bids[-1] - asks[-1]) / 2 if bids and asks else None
+
+    @property
+    def bid_quantity(self) -> float | None:
+        keys = self._bids.keys
+        return self._bids.sizes[keys[-1]] if keys else None
+
+    @property
+    def ask_quantity(self) -> float | None:
+        keys = self._asks.keys
+        return self._asks.sizes[keys[-1]] if keys else None
+
+    def levels(self, side: Side, count: int) -> list[Level]:
+        """At most `count` levels, best first."""
+        of = self._side(side)
+        return of.levels(of.keys[: -count - 1 : -1])
+
+    def range_levels(self, side: Side, low: float, high: float) -> list[Level]:
+        """The levels priced from `low` to `high`, both included, best first."""
+        of = self._side(side)
+        return of.levels(of.between(low, high))
+
+    def coverage_pct(self, side: Side) -> float:
+        """How far from mid this side is known completely: to the last level of the snapshot, 0.0 when unusable.
+
+        Farther out there are only the levels that have changed since.
+        """
+        mid = self.mid
+        of = self._side(side)
+        return 0.0 if mid is None else max(0.0, (mid * of.sign - of.reach) / mid * 100)
+
+    @property
+    def anchor_price(self) -> float | None:
+        """Where the buckets are measured from: mid at the snapshot or at the last `anchor`."""
+        return self._bids.anchor if self.usable else None
+
+    def bucket_usd(self, side: Side) -> list[float]:
+        """Resting USD by distance from the anchor, 50 buckets of 10 bps; all 0.0 when unusable."""
+        return [usd if usd > _DUST_USD else 0.0 for usd in self._side(side).buckets]
+
+    def anchor(self, mid: float) -> None:
+        """Measure the buckets from this price from now on."""
+        self._bids.set_anchor(mid)
+        self._asks.set_anchor(mid)
+
+    def reanchor_if_moved(self) -> bool:
+        """Anchor at mid when it is more than one bucket away; costs a pass over the book, so not for every message."""
+        mid, anchor = self.mid, self._bids.anchor
+        if mid is None or abs(mid - anchor) / anchor * 1e4 <= BUCKET_BPS:
+            return False
+        self.anchor(mid)
+        return True
+
+    def _side(self, side: Side) -> _Side:
+        return self._bids if side is Side.BUY else self._asks

@@ -1,0 +1,246 @@
+"""Where readings come from: the table of sources, the store that picks one, and the bytes of a `reading` frame.
+
+`SOURCES` is the one place that says which source is asked first and how old an answer may be. Readings that are computed from
+our own streams on demand never enter the store; whoever asks hands them over as `own`. Nothing here fetches anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from bot.domain.errors import FeedError
+from bot.domain.reading import (
+    LiquidationClusters,
+    LongShort,
+    MaxPain,
+    Ofi,
+    OiDelta,
+    Reading,
+    ReadingState,
+    Regime,
+    Taker,
+    Walls,
+    WhaleCvd,
+)
+from bot.domain.values import NS
+
+COINGLASS, DERIBIT, VENUE, MODEL, OWN = "coinglass", "deribit", "venue", "model", "own"
+INSTRUMENT, COIN = "instrument", "coin"
+BAR_S = 300
+FUTURE_NS = 5 * NS  # how far another clock may run ahead of ours
+
+
+class SourceRule(Struct, frozen=True):
+    sources: tuple[str, ...]  # in the order in which they decide
+    max_age_s: int
+    keyed_by: str
+    payload: type[Struct]
+
+
+SOURCES: dict[str, SourceRule] = {
+    "taker_5m": SourceRule((COINGLASS, OWN), 120, INSTRUMENT, Taker),
+    "max_pain": SourceRule((COINGLASS, DERIBIT), 900, COIN, MaxPain),
+    "walls": SourceRule((COINGLASS, OWN), 90, COIN, Walls),
+    "liquidation_clusters": SourceRule((COINGLASS, MODEL), 600, INSTRUMENT, LiquidationClusters),
+    "oi_delta_5m": SourceRule((VENUE, COINGLASS), 120, INSTRUMENT, OiDelta),
+    "long_short": SourceRule((VENUE, COINGLASS), 900, INSTRUMENT, LongShort),
+    "whale_cvd": SourceRule((OWN,), 30, INSTRUMENT, WhaleCvd),
+    "ofi": SourceRule((OWN,), 2, INSTRUMENT, Ofi),
+    "regime": SourceRule((OWN,), 2 * BAR_S, INSTRUMENT, Regime),
+}
+
+_USABLE = (ReadingState.FRESH, ReadingState.PARTIAL)
+
+
+def rule_of(name: str) -> SourceRule:
+    rule = SOURCES.get(name)
+    if rule is None:
+        raise FeedError(f"name: no reading is called {name!r}; known are {', '.join(SOURCES)}")
+    return rule
+
+
+def own_reading(name: str, key: str, value: Any, observed_ns: int | None, now_ns: int, **rest: Any) -> Reading[Any]:
+    """A reading computed from our own streams now, as of the last message that it rests on."""
+    return Reading(
+        name=name,
+        key=key,
+        source=OWN,
+        value=value,
+        observed_ns=now_ns if observed_ns is None else min(observed_ns, now_ns),
+        received_ns=now_ns,
+        max_age_ns=rule_of(name).max_age_s * NS,
+        **rest,
+    )
+
+
+class ReadingStore:
+    """The newest reading of each (name, key, source)."""
+
+    def __init__(self) -> None:
+        self._readings: dict[tuple[str, str, str], Reading[Any]] = {}
+
+    def put(self, reading: Reading[Any]) -> None:
+        _check_source(reading.name, reading.source)
+        self._readings[reading.name, reading.key, reading.source] = reading
+
+    def best(self, name: str, key: str, now_ns: int, own: Reading[Any] | None = None) -> Reading[Any]:
+        """The first usable source in order, else the first stale one, else a missing reading that says why each is."""
+        readings = self._in_order(name, key, own)
+        for states in (_USABLE, (ReadingState.STALE,)):
+            for reading in readings:
+                if reading.state(now_ns) in states:
+                    return reading
+        return _missing(name, key, readings, now_ns)
+
+    def others_fresh(self, name: str, key: str, now_ns: int, own: Reading[Any] | None = None) -> list[Reading[Any]]:
+        """The usable sources that did not decide."""
+        return [r for r in self._in_order(name, key, own) if r.state(now_ns) in _USABLE][1:]
+
+    def _in_order(self, name: str, key: str, own: Reading[Any] | None) -> list[Reading[Any]]:
+        candidates = (
+            own if own is not None and source == OWN else self._readings.get((name, key, source))
+            for source in rule_of(name).sources
+        )
+        return [reading for reading in candidates if reading is not None]
+
+
+def _missing(name: str, key: str, readings: Sequence[Reading[Any]], now_ns: int) -> Reading[Any]:
+    rule = rule_of(name)
+    reasons = dict.fromkeys(rule.sources, "nothing received yet") | {r.source: r.reason for r in readings}
+    return Reading(
+        name=name,
+        key=key,
+        source=rule.sources[0],
+        value=None,
+        observed_ns=now_ns,
+        received_ns=now_ns,
+        max_age_ns=rule.max_age_s * NS,
+        reason="; ".join(f"{source}: {reason or 'missing'}" for source, reason in reasons.items()),
+    )
+
+
+def _check_source(name: str, source: str) -> SourceRule:
+    rule = rule_of(name)
+    if source not in rule.sources:
+        raise FeedError(f"source: {name} has no source {source!r}; it has {', '.join(rule.sources)}")
+    return rule
+
+
+def _check_key(name: str, key: str, rule: SourceRule) -> None:
+    """An instrument's id is `venue:symbol`, a coin has no colon; a reading under the wrong one would never be found."""
+    if not key or (":" in key) != (rule.keyed_by == INSTRUMENT):
+        raise FeedError(f"key: {name} is kept by {rule.keyed_by}, got {key!r}")
+
+
+# --- the bytes of a `reading` frame --------------------------------------------------------------------------------
+
+
+class _Wire(Struct, forbid_unknown_fields=True):
+    name: str
+    key: str
+    source: str
+    value: msgspec.Raw
+    observed_ns: int | UnsetType = UNSET
+    partial: bool = False
+    reason: str = ""
+
+
+_decode_wire = msgspec.json.Decoder(_Wire).decode
+
+
+def decode_reading(raw: bytes, now_ns: int) -> Reading[Any]:
+    """Raises FeedError that names the field, for anything that is not exactly a reading of the table.
+
+    `observed_ns` is the provider's clock: up to 5 s ahead of ours it is taken as now. Without it the reading was observed now.
+    """
+    try:
+        wire = _decode_wire(raw)
+    except msgspec.MsgspecError as error:
+        raise FeedError(f"reading: {error}") from error
+    rule = _check_source(wire.name, wire.source)
+    _check_key(wire.name, wire.key, rule)
+    if wire.partial and rule.payload is not Walls:
+        raise FeedError(f"partial: only walls can be partial, not {wire.name}")
+    return Reading(
+        name=wire.name,
+        key=wire.key,
+        source=wire.source,
+        value=_decode_value(wire.name, rule.payload, wire.value),
+        observed_ns=_observed(wire, now_ns),
+        received_ns=now_ns,
+        max_age_ns=rule.max_age_s * NS,
+        partial=wire.partial,
+        reason=wire.reason,
+    )
+
+
+def encode_reading(reading: Reading[Any]) -> bytes:
+    return msgspec.json.encode(
+        {
+            "name": reading.name,
+            "key": reading.key,
+            "source": reading.source,
+            "observed_ns": reading.observed_ns,
+            "value": reading.value,
+            "partial": reading.partial,
+            "reason": reading.reason,
+        }
+    )
+
+
+def _observed(wire: _Wire, now_ns: int) -> int:
+    if wire.observed_ns is UNSET:
+        return now_ns
+    if wire.observed_ns < 0 or wire.observed_ns - now_ns > FUTURE_NS:
+        raise FeedError(f"observed_ns: {wire.name} from {wire.source} says {wire.observed_ns}, it is now {now_ns}")
+    return min(wire.observed_ns, now_ns)
+
+
+def _decode_value(name: str, payload: type[Struct], raw: msgspec.Raw) -> Struct | None:
+    try:
+        plain = msgspec.json.decode(raw)
+        if plain is None:
+            return None
+        value = msgspec.convert(plain, payload)
+    except msgspec.MsgspecError as error:
+        raise FeedError(f"value of {name}: {error}") from error
+    _check_struct(name, value, plain)
+    return value
+
+
+_SIGNED = frozenset({"pct", "base", "depths", "hurst", "z", "sum_100", "sum_12"})
+_POSITIVE = frozenset({"price", "ratio"})
+
+
+def _check_struct(where: str, value: Struct, plain: dict[str, Any]) -> None:
+    unknown = plain.keys() - set(value.__struct_fields__)
+    if unknown:
+        raise FeedError(f"{where}.{min(unknown)}: unknown field")
+    for field in plain:
+        _check(f"{where}.{field}", field, getattr(value, field), plain[field])
+
+
+def _check(where: str, field: str, value: Any, plain: Any) -> None:
+    if isinstance(value, Struct):
+        _check_struct(where, value, plain)
+    elif isinstance(value, tuple):
+        for index, (inner, plain_inner) in enumerate(zip(value, plain, strict=True)):
+            _check(f"{where}[{index}]", field, inner, plain_inner)
+    elif isinstance(value, Decimal) and not isinstance(plain, str):
+        raise FeedError(f"{where}: money and prices are decimal text, got {plain!r}")
+    elif isinstance(value, Decimal | float | int):
+        _check_number(where, field, value)
+
+
+def _check_number(where: str, field: str, value: Decimal | float) -> None:
+    if not Decimal(value).is_finite():
+        raise FeedError(f"{where}: {value} is not a finite number")
+    if (value < 0 and field not in _SIGNED) or (value <= 0 and field in _POSITIVE):
+        raise FeedError(f"{where}: {value} is too small")
+    if field == "intensity" and value > 100:
+        raise FeedError(f"{where}: {value} is over 100")

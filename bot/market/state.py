@@ -1,0 +1,268 @@
+"""The market as the engine knows it: one `InstrumentMarket` each, and the readings made of it and of the store.
+
+`apply` is the hot path, run for every market message before any desk is asked: no queue, no task, no log line. Nothing here
+decides or waits. Ages count from `now_ns` as given to `apply`, which is when a message reached us: a venue's clock may run
+seconds ahead of ours (1.2 s in a real capture), and an age taken from its stamps would be negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from bot.domain.errors import FeedError
+from bot.domain.instrument import Instrument
+from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
+from bot.domain.reading import Reading
+from bot.domain.values import Side
+from bot.market.book import Book
+from bot.market.flow import (
+    OfiParams,
+    OrderFlowImbalance,
+    TakerFlow,
+    TakerParams,
+    WhaleFlow,
+    WhaleParams,
+    micro_usd,
+)
+from bot.market.readings import COIN, ReadingStore, own_reading, rule_of
+from bot.market.walls import WallParams, WallTracker
+
+
+class BookNote(Struct, frozen=True):
+    """A book became usable, or cannot be used and why: whoever feeds it must fetch a snapshot."""
+
+    instrument: str
+    usable: bool
+    reason: str
+
+
+class MarketParams(Struct, frozen=True):
+    taker: TakerParams = TakerParams()
+    whale: WhaleParams = WhaleParams()
+    ofi: OfiParams = OfiParams()
+    walls: WallParams = WallParams()
+
+
+class InstrumentMarket:
+    """One instrument's book, flow, walls and last prices; the `MarketView` that desks see."""
+
+    def __init__(self, instrument: Instrument, params: MarketParams, note: Callable[[BookNote], None]) -> None:
+        self.instrument = instrument
+        self.book = Book()
+        self.taker = TakerFlow(params.taker)
+        self.whale = WhaleFlow(params.whale)
+        self.ofi = OrderFlowImbalance(params.ofi)
+        self.walls = WallTracker(params.walls, instrument.base, instrument.venue)
+        self._flow: dict[str, TakerFlow | WhaleFlow | OrderFlowImbalance] = {
+            "taker_5m": self.taker,
+            "whale_cvd": self.whale,
+            "ofi": self.ofi,
+        }
+        self.last: float | None = None
+        self.quote: Quote | None = None
+        self.venue_mark: MarkPrice | None = None
+        self._note = note
+        self._book_ns: int | None = None
+        self._trade_ns: int | None = None
+        self._mark_ns: int | None = None
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def on_snapshot(self, snapshot: BookSnapshot, now_ns: int) -> None:
+        was_usable = self.book.usable
+        reason = self.book.apply_snapshot(snapshot)
+        self.walls.reanchored()
+        self._after_depth(was_usable, reason, now_ns)
+
+    def on_diff(self, diff: BookDiff, now_ns: int) -> None:
+        was_usable = self.book.usable
+        reason = self.book.apply_diff(diff)
+        self._after_depth(was_usable, reason, now_ns)
+
+    def on_trade(self, trade: TradePrint, now_ns: int) -> None:
+        price, taker_buys = trade.price, trade.taker_buys
+        micro = micro_usd(price, trade.quantity)
+        self.taker.add(micro, taker_buys, now_ns)
+        self.whale.add(micro, taker_buys, trade.exch_ns, now_ns)
+        self.walls.on_trade(price, micro / 1e6)
+        self.last = price
+        self._trade_ns = now_ns
+
+    def on_quote(self, quote: Quote, now_ns: int) -> None:
+        """Quotes do not touch the book. They show every change of the best prices, so from the first one OFI follows them."""
+        if self.quote is None:
+            self.ofi.reset()
+        self.quote = quote
+        self.ofi.update(quote.bid, quote.bid_quantity, quote.ask, quote.ask_quantity, now_ns)
+
+    def on_mark(self, mark: MarkPrice, now_ns: int) -> None:
+        self.venue_mark = mark
+        self._mark_ns = now_ns
+
+    def feed_down(self, reason: str) -> None:
+        """Messages may be missing from here on: flow starts over, and the book is replaced, never continued."""
+        was_usable = self.book.usable
+        self.book = Book()
+        self.taker.gap()
+        self.whale.gap()
+        self.quote = None
+        self._forget_book()
+        if was_usable:
+            self._note(BookNote(self.instrument.id, False, reason))
+
+    def _after_depth(self, was_usable: bool, reason: str | None, now_ns: int) -> None:
+        book = self.book
+        if reason is not None:
+            self._forget_book()
+            self._note(BookNote(self.instrument.id, False, reason))
+        if not book.usable:
+            return
+        self._book_ns = now_ns
+        if not was_usable:
+            self._note(BookNote(self.instrument.id, True, ""))
+        if self.quote is None:
+            self._ofi_from_book(now_ns)
+
+    def _ofi_from_book(self, now_ns: int) -> None:
+        bid, bid_quantity, ask, ask_quantity = (
+            self.book.bid,
+            self.book.bid_quantity,
+            self.book.ask,
+            self.book.ask_quantity,
+        )
+        if bid is not None and bid_quantity is not None and ask is not None and ask_quantity is not None:
+            self.ofi.update(bid, bid_quantity, ask, ask_quantity, now_ns)
+
+    def _forget_book(self) -> None:
+        self.ofi.reset()
+        self.walls.reset()
+
+    # --- what can be asked (MarketView) ----------------------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        return self.book.usable
+
+    @property
+    def bid(self) -> float | None:
+        return self.book.bid
+
+    @property
+    def ask(self) -> float | None:
+        return self.book.ask
+
+    @property
+    def mid(self) -> float | None:
+        return self.book.mid
+
+    @property
+    def mark(self) -> float | None:
+        return self.book.mid if self.venue_mark is None else self.venue_mark.mark
+
+    @property
+    def mark_source(self) -> str:
+        if self.venue_mark is not None:
+            return "venue"
+        return "none" if self.book.mid is None else "mid"
+
+    def levels(self, side: Side, count: int) -> list[tuple[float, float]]:
+        return self.book.levels(side, count)
+
+    def book_age_ns(self, now_ns: int) -> int | None:
+        """Since the last depth message that left a usable book."""
+        return _age(self._book_ns, now_ns)
+
+    def trade_age_ns(self, now_ns: int) -> int | None:
+        return _age(self._trade_ns, now_ns)
+
+    def mark_age_ns(self, now_ns: int) -> int | None:
+        return {"venue": _age(self._mark_ns, now_ns), "mid": self.book_age_ns(now_ns)}.get(self.mark_source)
+
+    def own(self, name: str, key: str, now_ns: int) -> Reading[Any] | None:
+        """What our own streams say now, for the readings that are computed when asked."""
+        if name == "walls":
+            walls, partial, reason = self.walls.reading()
+            return own_reading(name, key, walls, self.walls.last_ns, now_ns, partial=partial, reason=reason)
+        flow = self._flow.get(name)
+        if flow is None:
+            return None
+        value, reason = flow.value(now_ns)
+        return own_reading(name, key, value, flow.last_ns, now_ns, reason=reason)
+
+
+class Market:
+    """All instruments of the engine, and what came from outside about them (`store`)."""
+
+    def __init__(self, instruments: Sequence[Instrument], params: MarketParams | None = None) -> None:
+        self.store = ReadingStore()
+        self.notes: list[BookNote] = []  # drained by the engine after each frame
+        made = [InstrumentMarket(each, params or MarketParams(), self._take_note) for each in instruments]
+        self._by_id = {market.instrument.id: market for market in made}
+        self._by_symbol = {market.instrument.symbol: market for market in made}
+
+    def apply(self, message: MarketMessage, now_ns: int) -> None:
+        """Raises FeedError for a symbol that is not followed, or a nameless snapshot where there are several."""
+        market = self._by_symbol.get(message.symbol)  # type: ignore[arg-type]
+        if market is None:
+            market = self._only() if message.symbol is None else self.by_symbol(message.symbol)
+        _HANDLERS[type(message)](market, message, now_ns)
+
+    def sample(self, now_ns: int) -> None:
+        """Once a second of engine time."""
+        for market in self._by_id.values():
+            market.walls.sample(market.book, now_ns)
+
+    def feed_down(self, reason: str) -> None:
+        for market in self._by_id.values():
+            market.feed_down(reason)
+
+    def market(self, instrument_id: str) -> InstrumentMarket:
+        market = self._by_id.get(instrument_id)
+        if market is None:
+            raise FeedError(f"instrument {instrument_id!r} is not followed; followed are {', '.join(self._by_id)}")
+        return market
+
+    def by_symbol(self, symbol: str) -> InstrumentMarket:
+        market = self._by_symbol.get(symbol)
+        if market is None:
+            raise FeedError(f"symbol {symbol!r} is not followed; followed are {', '.join(self._by_symbol)}")
+        return market
+
+    def reading(self, name: str, instrument_id: str, now_ns: int) -> Reading[Any]:
+        """The deciding reading, our own among the sources in the table's order."""
+        key, own = self._own(name, instrument_id, now_ns)
+        return self.store.best(name, key, now_ns, own)
+
+    def other_readings(self, name: str, instrument_id: str, now_ns: int) -> list[Reading[Any]]:
+        """Fresh ones that did not decide."""
+        key, own = self._own(name, instrument_id, now_ns)
+        return self.store.others_fresh(name, key, now_ns, own)
+
+    def _own(self, name: str, instrument_id: str, now_ns: int) -> tuple[str, Reading[Any] | None]:
+        market = self.market(instrument_id)
+        key = market.instrument.base if rule_of(name).keyed_by == COIN else instrument_id
+        return key, market.own(name, key, now_ns)
+
+    def _only(self) -> InstrumentMarket:
+        if len(self._by_id) != 1:
+            raise FeedError(f"a book snapshot without a symbol, but {len(self._by_id)} instruments are followed")
+        return next(iter(self._by_id.values()))
+
+    def _take_note(self, note: BookNote) -> None:
+        self.notes.append(note)
+
+
+_HANDLERS: dict[type, Callable[[InstrumentMarket, Any, int], None]] = {
+    BookSnapshot: InstrumentMarket.on_snapshot,
+    BookDiff: InstrumentMarket.on_diff,
+    TradePrint: InstrumentMarket.on_trade,
+    Quote: InstrumentMarket.on_quote,
+    MarkPrice: InstrumentMarket.on_mark,
+}
+
+
+def _age(since_ns: int | None, now_ns: int) -> int | None:
+    return None if since_ns is None else max(0, now_ns - since_ns)

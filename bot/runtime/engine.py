@@ -1,0 +1,215 @@
+"""The engine: takes one frame, applies it, lets the desks settle, hands out what came of it, takes the next.
+
+It decides nothing itself. `run` is the live and paper path (desks await their queues), `run_now` the replay path; both choose
+frames in `_next`, so their order is the same: account frames before data, and every timer due at or before the frame's time
+before the frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from bot.domain.events import Emit, Event
+from bot.domain.frames import Frame, Lane, Source
+from bot.domain.messages import Message, Sampled, TimerFired
+from bot.domain.orders import OrderCommand
+from bot.domain.ports import Observer
+from bot.domain.values import NS
+from bot.runtime.bus import Bus
+from bot.runtime.clock import RealClock, TapeClock
+from bot.runtime.eventlog import EventLog
+from bot.runtime.inbox import Inbox
+from bot.runtime.timers import Timers
+
+T = TypeVar("T")
+
+ENGINE = "engine"  # owner of the once-a-second timer
+SAMPLE = "sample"
+SILENCE_NS = 60 * NS
+YIELD_EVERY = 64  # frames between two chances for sockets and the page
+
+
+class FrameHandler(Protocol):
+    """Applies one frame to the market state or turns it into messages; see runtime/intake.py."""
+
+    def apply(self, frame: Frame, now_ns: int) -> Sequence[Message]: ...
+    def sample(self, now_ns: int) -> Sequence[Message]: ...
+
+
+class Outbox(Protocol):
+    """Takes the order commands of one frame, to be sent once the events up to `seq` are durable."""
+
+    def hand_over(self, commands: Sequence[OrderCommand], seq: int, decided_ns: int) -> None: ...
+    def send_now(self) -> None: ...
+    async def drained(self) -> None: ...
+
+
+class Numbered(Protocol):
+    """Is told of each frame before it is applied (ids, event log)."""
+
+    def begin(self, frame: int, now_ns: int) -> None: ...
+
+
+class NowHolder(Protocol):
+    now_ns: int
+
+
+class Engine:
+    """`owners` are called with the key of a timer that something besides a desk has set (the paper venue).
+
+    `clock` is a TapeClock when time is the tape's: then nothing ticks between frames, and each frame's orders are handed
+    to the venue before the next frame is taken."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        timers: Timers,
+        bus: Bus,
+        log: EventLog,
+        view: NowHolder,
+        handler: FrameHandler,
+        owners: Mapping[str, Callable[[str], None]],
+        numbered: Sequence[Numbered],
+        commands: list[OrderCommand],
+        outbox: Outbox,
+        observers: Sequence[Observer],
+        clock: RealClock | TapeClock,
+    ) -> None:
+        self._inbox, self._timers, self._bus, self._log, self._view = inbox, timers, bus, log, view
+        self._handler, self._owners, self._numbered = handler, dict(owners), tuple(numbered)
+        self._commands, self._outbox, self._observers, self._clock = commands, outbox, tuple(observers), clock
+        self._on_tape = isinstance(clock, TapeClock)
+        self._waiting: list[Callable[[], None]] = []
+        self._stepping = False
+        self._ending = False
+        self.frames = 0
+        self.now_ns = 0
+
+    # --- the two drivers ---
+
+    async def run(self) -> None:
+        """Until `end` was called and the account lane is empty, or a desk raises."""
+        while True:
+            frame = self._next()
+            if frame is None:
+                if self._ending:
+                    return
+                await self._wait()
+                continue
+            self._open(frame)
+            if self._bus.pending:
+                await self._bus.settle()
+            if self._close() and self._on_tape:
+                await self._outbox.drained()
+            if self.frames % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+
+    def run_now(self) -> None:
+        """Take every frame that waits, without tasks or queues."""
+        while (frame := self._next()) is not None:
+            self._open(frame)
+            if self._bus.pending:
+                self._bus.settle_now()
+            if self._close():
+                self._outbox.send_now()
+
+    def end(self) -> None:
+        """No more data frames will be taken; what is in the account lane still is."""
+        self._ending = True
+
+    async def inspect(self, look: Callable[[], T]) -> T:
+        """Run `look` between two frames, when the state is whole."""
+        if not self._stepping:
+            return look()
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def answer() -> None:
+            try:
+                done.set_result(look())
+            except Exception as error:  # noqa: BLE001  it belongs to whoever asked, not to the engine
+                done.set_exception(error)
+
+        self._waiting.append(answer)
+        return await done
+
+    def note(self, emit: Emit) -> None:
+        """Journal something from outside the desks (start, stop), between two frames."""
+        self._log.begin(self.frames, self.now_ns)
+        self._log.emit(emit)
+        self._publish_events(self._log.take())
+
+    def start_at(self, now_ns: int) -> None:
+        """Engine time before the first frame; samples follow from the next whole second on."""
+        self.now_ns = now_ns
+        self._timers.set(ENGINE, SAMPLE, (now_ns // NS + 1) * NS)
+
+    # --- one frame ---
+
+    def _next(self) -> Frame | None:
+        head = self._inbox.head()
+        if head is None or (self._ending and head.lane != Lane.ACCOUNT):
+            return None
+        due_ns = self._timers.next_due()
+        if due_ns is not None and due_ns <= max(head.recv_ns, self.now_ns):
+            return Frame(due_ns, Lane.TIMER, Source.TIMER, b"")
+        return self._inbox.pop()
+
+    def _open(self, frame: Frame) -> None:
+        self._stepping = True
+        self.frames += 1
+        if frame.recv_ns > self.now_ns:
+            self.now_ns = frame.recv_ns
+        now_ns = self._view.now_ns = self.now_ns
+        if self._on_tape:
+            self._clock.advance(now_ns)  # type: ignore[union-attr]
+        for part in self._numbered:
+            part.begin(self.frames, now_ns)
+        messages = self._fire(self._timers.pop()) if frame.lane == Lane.TIMER else self._handler.apply(frame, now_ns)
+        for message in messages:
+            self._bus.publish(message)
+
+    def _fire(self, timer: TimerFired) -> Sequence[Message]:
+        if timer.desk == ENGINE:
+            self._timers.set(ENGINE, SAMPLE, self._next_sample_ns(timer.due_ns))
+            return [*self._handler.sample(self.now_ns), Sampled(now_ns=self.now_ns)]
+        owner = self._owners.get(timer.desk)
+        if owner is None:
+            return (timer,)
+        owner(timer.key)
+        return ()
+
+    def _next_sample_ns(self, due_ns: int) -> int:
+        """A second later; after a long silence (a hole in a tape) at once at its end, not every second of it."""
+        head = self._inbox.head()
+        behind_ns = 0 if head is None else head.recv_ns - due_ns
+        return due_ns + NS if behind_ns <= SILENCE_NS else head.recv_ns // NS * NS  # type: ignore[union-attr]
+
+    def _close(self) -> bool:
+        """Hand events to the observers and commands to the outbox; True if there were commands."""
+        commands = tuple(self._commands)
+        self._commands.clear()
+        if self._log.batch:
+            self._publish_events(self._log.take())
+        if commands:
+            self._outbox.hand_over(commands, self._log.last_seq, self.now_ns)
+        self._stepping = False
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for look in waiting:
+                look()
+        return bool(commands)
+
+    def _publish_events(self, events: Sequence[Event]) -> None:
+        for observer in self._observers:
+            observer(events)
+
+    async def _wait(self) -> None:
+        """For a frame; on a live clock no longer than until the next timer, which then comes as a tick."""
+        due_ns = None if self._on_tape else self._timers.next_due()
+        timeout_s = None if due_ns is None else max(0.0, (due_ns - self._clock.now_ns()) / NS)
+        await self._inbox.arrival(timeout_s)
+        if due_ns is not None and self._inbox.head() is None and self._clock.now_ns() >= due_ns:
+            self._inbox.put_account(Frame(self._clock.now_ns(), Lane.ACCOUNT, Source.TICK, b""))

@@ -1,0 +1,109 @@
+"""What a frame does: market bytes change the market state, everything else becomes messages for the desks.
+
+A message that cannot be read is skipped, counted and told once a minute at most; a market message that was a book update then
+shows as a gap on the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from bot.domain.errors import FeedError
+from bot.domain.events import Emit
+from bot.domain.frames import Frame, Source
+from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint
+from bot.domain.messages import FeedChanged, Message, OperatorRequest
+from bot.domain.orders import AccountReport
+from bot.domain.ports import MarketView
+from bot.domain.values import NS
+from bot.market.readings import decode_reading
+from bot.market.state import Market
+
+Decoder = Callable[[bytes], MarketMessage | None]
+TOLD_EVERY_NS = 60 * NS
+_MOVES_MARK = frozenset({BookDiff, BookSnapshot, MarkPrice})
+
+
+class FillSource(Protocol):
+    """A venue that fills orders from the market data we see (paper)."""
+
+    def watching(self, instrument: str) -> bool: ...
+    def on_trade(self, instrument: str, price: float, quantity: float) -> None: ...
+    def on_book(self, instrument: str, market: MarketView) -> None: ...
+
+
+class Intake:
+    """`decoders` maps a market frame's source to the decoder of that venue's bytes."""
+
+    def __init__(self, market: Market, decoders: Mapping[str, Decoder], fills: FillSource) -> None:
+        self._market, self._decoders, self._fills = market, dict(decoders), fills
+        self._operator = msgspec.json.Decoder(OperatorRequest)
+        self._report = msgspec.json.Decoder(AccountReport)
+        self.bad_frames = 0
+        self._told_ns: int | None = None
+        self._untold = 0
+
+    def apply(self, frame: Frame, now_ns: int) -> Sequence[Message]:
+        decode = self._decoders.get(frame.source)
+        try:
+            if decode is not None:
+                return self._apply_market(decode(frame.raw), now_ns)
+            return self._apply_other(frame, now_ns)
+        except (FeedError, msgspec.MsgspecError) as error:
+            return self._bad(frame, str(error), now_ns)
+
+    def sample(self, now_ns: int) -> Sequence[Message]:
+        self._market.sample(now_ns)
+        return self._notes() if self._market.notes else ()
+
+    def _apply_market(self, message: MarketMessage | None, now_ns: int) -> Sequence[Message]:
+        if message is None:
+            return ()
+        instrument = self._market.apply(message, now_ns)
+        if self._fills.watching(instrument):
+            self._fill(message, instrument)
+        return self._notes() if self._market.notes else ()
+
+    def _fill(self, message: MarketMessage, instrument: str) -> None:
+        kind = type(message)
+        if kind is TradePrint:
+            self._fills.on_trade(instrument, message.price, message.quantity)  # type: ignore[union-attr]
+        elif kind in _MOVES_MARK:
+            self._fills.on_book(instrument, self._market.market(instrument))
+
+    def _apply_other(self, frame: Frame, now_ns: int) -> Sequence[Message]:
+        match frame.source:
+            case Source.REPORT:
+                return (self._report.decode(frame.raw),)
+            case Source.OPERATOR:
+                return (self._operator.decode(frame.raw),)
+            case Source.READING:
+                self._market.store.put(decode_reading(frame.raw, now_ns))
+            case Source.TICK:
+                pass
+            case _:
+                raise FeedError(f"no decoder for frames of source {frame.source!r}")
+        return ()
+
+    def _notes(self) -> list[Message]:
+        """A book became usable or unusable: journaled, and told to the desk that keeps the trading state."""
+        notes, self._market.notes = self._market.notes, []
+        answers: list[Message] = []
+        for note in notes:
+            data = {"usable": note.usable, "reason": note.reason}
+            answers.append(Emit(kind="BOOK_RESYNC", instrument=note.instrument, source="market", data=data))
+            answers.append(FeedChanged(instrument=note.instrument, usable=note.usable, reason=note.reason))
+        return answers
+
+    def _bad(self, frame: Frame, problem: str, now_ns: int) -> Sequence[Message]:
+        self.bad_frames += 1
+        self._untold += 1
+        if self._told_ns is not None and now_ns - self._told_ns < TOLD_EVERY_NS:
+            return ()
+        data: dict[str, Any] = {"frame_source": frame.source, "problem": problem, "count": self._untold}
+        self._told_ns, self._untold = now_ns, 0
+        kind = "INTEL_ERROR" if frame.source == Source.READING else "BAD_FRAME"
+        return (Emit(kind=kind, source="intake", data=data),)

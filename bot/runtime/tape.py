@@ -1,0 +1,238 @@
+"""Session tapes: what one is on disk, its manifest, and the reader. `tape_writer` writes them, `capture` imports them.
+
+A tape is a folder holding `manifest.json` and parts `part-00000.zst`, `part-00001.zst`, ... (one an hour, in order). A part
+is a row of independent, checksummed zstd frames, called blocks here, of about 1 MiB of text each, so that whatever a crash
+or a full disk cut off, every block before it can be read. A block is whole lines, one for each frame the engine took:
+
+    <frame number> <receive time, ns> <lane> <source> <raw message>\\n
+
+with lane and source as in `domain/frames.py`. The raw message is exactly what was received, save that a newline within it
+became a space. Frame numbers rise by one; the engine numbers what it takes itself, here they only show what is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zstandard
+from msgspec import Struct
+
+from bot.domain.errors import TapeError
+from bot.domain.frames import Frame, Lane
+from bot.domain.instrument import Instrument
+from bot.domain.values import MS
+
+FORMAT = "big-alpha-tape"
+VERSION = 1
+MANIFEST = "manifest.json"
+_PART = re.compile(r"part-\d{5}\.zst")
+_CHUNK = 1 << 18
+_SHOWN = 80  # bytes of a bad line that a problem quotes
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """Where somebody else's capture came from. `sha256` is of its uncompressed text."""
+
+    name: str
+    sha256: str
+    url: str = ""
+    licence: str = ""
+    note: str = ""
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What a tape holds, and what the session started from: everything a replay needs besides the frames.
+
+    `end_ns` and `frames` are None until the recording is closed; `settings` is None for an imported capture.
+    """
+
+    format: str = FORMAT
+    version: int = VERSION
+    venue: str
+    instruments: list[Instrument]
+    settings: dict[str, Any] | None = None
+    config_hash: str | None = None
+    versions: dict[str, str] = {}
+    start_ns: int | None = None
+    end_ns: int | None = None
+    frames: int | None = None
+    warmup: dict[str, Any] = {}
+    positions: list[Any] = []
+    orders: list[Any] = []
+    adjustments: list[Any] = []
+    probation: list[Any] = []
+    origin: Origin | None = None
+
+
+class _Header(Struct):
+    """The two keys every version of the format has."""
+
+    format: str = ""
+    version: int = 0
+
+
+@dataclass(slots=True)
+class _Problems:
+    """What one reading of a tape met so far; counted, with the first example of each."""
+
+    parts: list[str] = field(default_factory=list)
+    frames: int = 0
+    skipped: int = 0
+    first_skipped: str = ""
+    jumps: int = 0
+    first_jump: str = ""
+    backwards: int = 0
+    first_backwards: str = ""
+    count: str = ""
+
+    def skip(self, part: str, line: bytes) -> None:
+        self.first_skipped = self.first_skipped or f"in {part}: {line[:_SHOWN]!r}"
+        self.skipped += 1
+
+    def jump(self, last: int, number: int) -> None:
+        self.first_jump = self.first_jump or f"from {last} to {number}"
+        self.jumps += 1
+
+    def back(self, number: int, by_ns: int) -> None:
+        self.first_backwards = self.first_backwards or f"by {by_ns / MS:g} ms at frame {number}"
+        self.backwards += 1
+
+    def texts(self) -> list[str]:
+        counted = (
+            (self.skipped, f"{self.skipped} unreadable line(s) skipped, the first {self.first_skipped}"),
+            (self.jumps, f"frame numbers jump {self.jumps} time(s), first {self.first_jump}"),
+            (self.backwards, f"time goes backwards {self.backwards} time(s), first {self.first_backwards}"),
+            (self.count, self.count),
+        )
+        return self.parts + [text for happened, text in counted if happened]
+
+
+class Tape:
+    """A tape opened for reading. `frames()` may be called again; `problems` is about the newest reading, also during it."""
+
+    def __init__(self, path: Path, manifest: Manifest, parts: list[Path]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._parts = parts
+        self._problems = _Problems()
+
+    @classmethod
+    def open(cls, path: Path | str) -> Tape:
+        folder = Path(path)
+        if not folder.is_dir():
+            raise TapeError(f"{folder} is not a folder; a tape is one, with a {MANIFEST} in it")
+        manifest = _read_manifest(folder / MANIFEST)
+        parts = sorted(file for file in folder.iterdir() if _PART.fullmatch(file.name))
+        if not parts:
+            raise TapeError(f"{folder} has a {MANIFEST} but no part-00000.zst; nothing was recorded")
+        return cls(folder, manifest, parts)
+
+    @property
+    def instruments(self) -> list[Instrument]:
+        return self.manifest.instruments
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the tape, one sentence each; none of it kept the rest from being read."""
+        unclosed = ["the recording was not closed; it holds what was written until then"]
+        return self._problems.texts() + (unclosed if self.manifest.frames is None else [])
+
+    def frames(self) -> Iterator[Frame]:
+        """All frames in order. Skips what cannot be read and says so in `problems`; raises if there is no frame at all."""
+        problems = self._problems = _Problems()
+        lanes: dict[bytes, str] = {lane.value.encode(): lane for lane in Lane}
+        sources: dict[bytes, str] = {}
+        number = last_ns = 0
+        for part, lines in self._lines(problems):
+            for line in lines:
+                try:
+                    number_text, ns_text, lane, source, raw = line.split(b" ", 4)
+                    taken, recv_ns = int(number_text), int(ns_text)
+                    if source not in sources:
+                        sources[source] = source.decode()
+                    frame = Frame(recv_ns, lanes[lane], sources[source], raw)
+                except (ValueError, KeyError):
+                    problems.skip(part, line)
+                    continue
+                if taken != number + 1:
+                    problems.jump(number, taken)
+                if recv_ns < last_ns:
+                    problems.back(taken, last_ns - recv_ns)
+                number, last_ns = taken, recv_ns
+                problems.frames += 1
+                yield frame
+        self._finish(problems)
+
+    def _lines(self, problems: _Problems) -> Iterator[tuple[str, list[bytes]]]:
+        """Part name and lines, a block at a time."""
+        for part in self._parts:
+            for block in _blocks(part, problems):
+                lines = block.split(b"\n")
+                if tail := lines.pop():
+                    problems.skip(part.name, tail)
+                yield part.name, lines
+
+    def _finish(self, problems: _Problems) -> None:
+        expected = self.manifest.frames
+        if expected not in (None, problems.frames):
+            problems.count = f"{problems.frames} frames could be read, {MANIFEST} promises {expected}"
+        if not problems.frames:
+            raise TapeError("; ".join([f"{self.path} holds no frames", *self.problems]))
+
+
+def _read_manifest(file: Path) -> Manifest:
+    try:
+        raw = file.read_bytes()
+        header = msgspec.json.decode(raw, type=_Header)
+        _check_header(file, header)
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except FileNotFoundError:
+        raise TapeError(f"{file.parent} is not a tape: it has no {MANIFEST}") from None
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise TapeError(f"{file} cannot be read: {error}") from error
+    for instrument in manifest.instruments:
+        _check_grid(file, instrument)
+    return manifest
+
+
+def _check_header(file: Path, header: _Header) -> None:
+    if header.format != FORMAT:
+        raise TapeError(f"{file} is not a tape's: its format is {header.format!r}, not {FORMAT!r}")
+    if header.version > VERSION:
+        raise TapeError(
+            f"{file}: version {header.version} was written by a newer program; this one reads up to {VERSION}"
+        )
+    if header.version < 1:
+        raise TapeError(f"{file}: there is no version {header.version} of the tape format")
+
+
+def _check_grid(file: Path, instrument: Instrument) -> None:
+    for name in ("tick", "step"):
+        value = getattr(instrument, name)
+        if not (value.is_finite() and value > 0):
+            raise TapeError(f"{file}: {name} of {instrument.id} must be a positive number, not {value}")
+
+
+def _blocks(part: Path, problems: _Problems) -> Iterator[bytes]:
+    """The whole blocks of a part, unpacked. A block counts only when its end and checksum are there."""
+    try:
+        with part.open("rb") as file:
+            data = file.read(_CHUNK)
+            while data:
+                block, pieces = zstandard.ZstdDecompressor().decompressobj(), []
+                while data and not block.eof:
+                    pieces.append(block.decompress(data))
+                    data = block.unused_data or file.read(_CHUNK)
+                if not block.eof:
+                    problems.parts.append(f"{part.name} ends early")
+                    return
+                yield b"".join(pieces)
+    except zstandard.ZstdError:
+        problems.parts.append(f"{part.name} is damaged; what follows the damage in it was left out")
+    except OSError as error:
+        raise TapeError(f"{part} cannot be read: {error}") from error

@@ -1,0 +1,31 @@
+"""Plays a tape into the data lane at its own pace times `speed`, or as fast as the engine takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from bot.runtime.clock import ScaledClock
+from bot.runtime.inbox import Inbox
+from bot.runtime.tape import Tape
+
+SLACK_S = 0.002  # frames this close together are released together: a timer is not finer anyway
+
+
+class TapeFeed:
+    """`on_end` is called once after the last frame has been handed in."""
+
+    def __init__(self, tape: Tape, inbox: Inbox, speed: float, on_end: Callable[[], None]) -> None:
+        self._tape, self._inbox, self._speed, self._on_end = tape, inbox, speed, on_end
+
+    async def run(self) -> None:
+        pace: ScaledClock | None = None
+        for frame in self._tape.frames():
+            if pace is None:
+                pace = ScaledClock(frame.recv_ns, self._speed)
+            wait_s = pace.wait_s(frame.recv_ns)
+            if wait_s > SLACK_S:
+                await asyncio.sleep(wait_s)
+            if not self._inbox.offer_data(frame):
+                await self._inbox.put_data(frame)
+        self._on_end()

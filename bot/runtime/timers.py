@@ -1,0 +1,38 @@
+"""The engine's timers: a heap ordered by (due, number), so that equal times fire in the order they were set."""
+
+from __future__ import annotations
+
+import heapq
+
+from bot.domain.messages import TimerFired
+
+
+class Timers:
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, str, str]] = []
+        self._live: dict[tuple[str, str], int] = {}
+        self._number = 0
+
+    def set(self, desk: str, key: str, due_ns: int) -> None:
+        """A later call with the same (desk, key) replaces the earlier timer."""
+        self._number += 1
+        self._live[desk, key] = self._number
+        heapq.heappush(self._heap, (due_ns, self._number, desk, key))
+
+    def cancel(self, desk: str, key: str) -> None:
+        self._live.pop((desk, key), None)
+
+    def next_due(self) -> int | None:
+        heap = self._heap
+        while heap:
+            due_ns, number, desk, key = heap[0]
+            if self._live.get((desk, key)) == number:
+                return due_ns
+            heapq.heappop(heap)
+        return None
+
+    def pop(self) -> TimerFired:
+        """The timer that `next_due` spoke of."""
+        due_ns, _, desk, key = heapq.heappop(self._heap)
+        del self._live[desk, key]
+        return TimerFired(desk=desk, key=key, due_ns=due_ns)

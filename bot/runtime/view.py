@@ -1,0 +1,45 @@
+"""The live view: what desks see. A thin face over the market state, the portfolio and the trading state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bot.domain.instrument import Instrument
+from bot.domain.ports import MarketView
+from bot.domain.reading import Reading
+from bot.domain.values import TradingState
+from bot.market.state import Market
+from bot.trading.portfolio import Portfolio
+from bot.trading.state import State
+
+
+class LiveView:
+    """`now_ns` is set by the engine with each frame."""
+
+    def __init__(
+        self, market: Market, portfolio: Portfolio, state: State, instruments: Mapping[str, Instrument]
+    ) -> None:
+        self.now_ns = 0
+        self.portfolio = portfolio
+        self._market, self._state, self._instruments = market, state, instruments
+
+    @property
+    def state(self) -> TradingState:
+        return self._state.state
+
+    @property
+    def state_reason(self) -> str:
+        return self._state.reason
+
+    def instruments(self) -> Iterable[Instrument]:
+        return self._instruments.values()
+
+    def instrument(self, instrument: str) -> Instrument:
+        return self._instruments[instrument]
+
+    def market(self, instrument: str) -> MarketView:
+        return self._market.market(instrument)
+
+    def reading(self, name: str, instrument: str) -> Reading[Any]:
+        return self._market.reading(name, instrument, self.now_ns)

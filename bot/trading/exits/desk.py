@@ -1,0 +1,345 @@
+"""Desk `exits`: protects a position from its first fill on and closes it.
+
+The stop goes out with the first fill and waits for nothing; the ladder follows when the entry is done. Discretionary exits are
+deferred while a position is in force-hold; the stop, the tiers it has and the operator's close never are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import ClassVar
+
+from msgspec.structs import replace
+
+from bot.domain.events import Emit, rounded, text
+from bot.domain.messages import (
+    CancelTimer,
+    Closed,
+    CloseRequest,
+    EntryDone,
+    Executed,
+    FirstFill,
+    Message,
+    OrderChanged,
+    Sampled,
+    SetTimer,
+    TimerFired,
+)
+from bot.domain.orders import AmendOrder, CancelOrder, Order, OrderStatus, OrderType, PlaceOrder
+from bot.domain.ports import IdFactory, View
+from bot.domain.values import NS, Decision
+from bot.trading.exits.hold import ExitParams, HoldParams, reversal_due
+from bot.trading.exits.ladder import LadderParams, Tier, build, manageable, targets
+from bot.trading.exits.plan import Plan, TierPlan
+from bot.trading.exits.protection import StopParams, stop_price, tighter
+from bot.trading.exits.retarget import Retarget
+from bot.trading.portfolio import Portfolio
+from bot.trading.position import Position
+
+PROTECTED_WITHIN_NS = 2 * NS  # reliability I4: a stop not seen by then means leaving at market
+
+
+class Exits:
+    name: ClassVar[str] = "exits"
+
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        ids: IdFactory,
+        retarget: Retarget,
+        *,
+        ladder: LadderParams,
+        stop: StopParams,
+        hold: HoldParams,
+        exits: ExitParams,
+    ) -> None:
+        self._portfolio, self._ids, self._retarget = portfolio, ids, retarget
+        self._ladder, self._stop, self._hold, self._exits = ladder, stop, hold, exits
+        self._plans: dict[str, Plan] = {}
+
+    def on(self, message: Message, view: View) -> Sequence[Message]:
+        match message:
+            case Sampled():
+                return self._sampled(view)
+            case FirstFill(position_id=position_id):
+                return self._protect(self._position(position_id), view)
+            case EntryDone(position_id=position_id):
+                return self._open(self._position(position_id), view)
+            case Executed(order=order, fill=fill):
+                return self._executed(order, fill.quantity)
+            case OrderChanged():
+                return self._changed(message, view)
+            case Closed(position_id=position_id):
+                return self._clean_up(position_id)
+            case Decision() if message.allowed and message.reversal:
+                return self._reversal(message, view)
+            case CloseRequest(instrument=instrument, reason=reason):
+                position = self._portfolio.position(instrument)
+                return [] if position is None else self._leave(position, reason)
+            case TimerFired(key=key):
+                return self._timer(key, view)
+            case _:
+                return []
+
+    def plan(self, position_id: str) -> Plan | None:
+        return self._plans.get(position_id)
+
+    def _position(self, position_id: str) -> Position:
+        position = self._portfolio.by_id(position_id)
+        assert position is not None  # published by the desk that owns it, in the same settling
+        return position
+
+    # --- protection ---
+
+    def _protect(self, position: Position, view: View) -> list[Message]:
+        plan = self._plans[position.position_id] = Plan(position.position_id)
+        instrument = view.instrument(position.instrument)
+        plan.stop = Order(
+            client_order_id=self._ids.client_order_id("stop"),
+            instrument=position.instrument,
+            signal_id=position.signal_id,
+            position_id=position.position_id,
+            leg="stop",
+            side=position.direction.exit_side,
+            type=OrderType.STOP_MARKET,
+            quantity=position.quantity,
+            stop_price=stop_price(position.first_price, position.direction, instrument, self._stop),
+            reduce_only=True,
+            close_position=True,
+            reason="protection",
+        )
+        deadline = SetTimer(desk=self.name, key=f"protect:{plan.position_id}", due_ns=view.now_ns + PROTECTED_WITHIN_NS)
+        return [PlaceOrder(order=plan.stop), deadline]
+
+    def _tighten(self, plan: Plan, position: Position, view: View) -> list[Message]:
+        """The entry's mean price is known now: move the stop there if that is tighter, never looser."""
+        if plan.stop is None or plan.stop.stop_price is None:
+            return []
+        instrument = view.instrument(position.instrument)
+        wanted = stop_price(position.entry_price, position.direction, instrument, self._stop)
+        if not tighter(position.direction, plan.stop.stop_price, wanted):
+            return []
+        plan.stop = replace(plan.stop, stop_price=wanted, quantity=position.quantity)
+        return [AmendOrder(order=plan.stop, reason="entry complete")]
+
+    # --- ladder ---
+
+    def _open(self, position: Position, view: View) -> list[Message]:
+        plan = self._plans[position.position_id]
+        instrument = view.instrument(position.instrument)
+        tighten = self._tighten(plan, position, view)
+        if not manageable(position.quantity, position.entry_price, instrument):
+            return [*tighten, self._opened_event(plan, position), *self._leave(position, "too_small")]
+        frozen = position.frozen
+        ladder = build(
+            position.entry_price, position.quantity, position.direction, instrument, self._ladder, frozen.true_trend
+        )
+        nominal = targets(position.entry_price, position.direction, instrument, self._ladder)
+        for tier in ladder.tiers:
+            plan.tiers[tier.tier] = TierPlan(tier.tier, self._tier_order(position, tier), nominal[tier.tier - 1])
+        merged: list[Message] = [_merged_event(position, source, into) for source, into in ladder.merged]
+        placed: list[Message] = [PlaceOrder(order=tier.order) for tier in plan.tiers.values()]
+        return [*tighten, *merged, self._opened_event(plan, position), *placed, *self._hold_timer(position)]
+
+    def _tier_order(self, position: Position, tier: Tier) -> Order:
+        leg = f"tier_{tier.tier}"
+        return Order(
+            client_order_id=self._ids.client_order_id(leg),
+            instrument=position.instrument,
+            signal_id=position.signal_id,
+            position_id=position.position_id,
+            leg=leg,
+            side=position.direction.exit_side,
+            type=OrderType.LIMIT,
+            quantity=tier.quantity,
+            price=tier.price,
+            reduce_only=True,
+            reason="take_profit",
+        )
+
+    def _opened_event(self, plan: Plan, position: Position) -> Emit:
+        frozen = position.frozen
+        stop = plan.stop.stop_price if plan.stop is not None else None
+        return Emit(
+            kind="POSITION_OPENED",
+            instrument=position.instrument,
+            source=self.name,
+            corr=position.signal_id,
+            key=position.position_id,
+            because=f"decision:{position.signal_id}",
+            data={
+                "position_id": position.position_id,
+                "signal_id": position.signal_id,
+                "direction": position.direction,
+                "entry_price": text(rounded(position.entry_price)),
+                "quantity": text(position.quantity),
+                "stop_price": text(stop),
+                "tiers": [
+                    {"tier": t.tier, "price": text(t.order.price), "quantity": text(t.order.quantity)}
+                    for t in plan.tiers.values()
+                ],
+                "regime": frozen.regime,
+                "hurst": frozen.hurst,
+                "hurst_z": frozen.hurst_z,
+                "oi_delta_5m_pct": frozen.oi_delta_5m_pct,
+                "true_trend": frozen.true_trend,
+                "true_trend_reason": frozen.true_trend_reason,
+                "max_pain_at_entry": text(frozen.max_pain),
+                "max_pain_expiry": frozen.max_pain_expiry,
+                "max_pain_source": frozen.max_pain_source,
+                "max_pain_gap_pct": None
+                if frozen.max_pain_gap_pct is None
+                else round(float(frozen.max_pain_gap_pct), 4),
+                "magnet": frozen.magnet,
+                "min_hold_s": frozen.min_hold_s,
+            },
+        )
+
+    def _hold_timer(self, position: Position) -> list[Message]:
+        if position.frozen.min_hold_s == 0:
+            return []
+        return [SetTimer(desk=self.name, key=f"hold:{position.position_id}", due_ns=position.hold_until_ns)]
+
+    # --- what comes back ---
+
+    def _executed(self, order: Order, quantity: Decimal) -> list[Message]:
+        plan = self._plans.get(order.position_id)
+        tier = plan.tier_of(order.client_order_id) if plan is not None else None
+        if tier is not None:
+            tier.filled += quantity
+        return []
+
+    def _changed(self, message: OrderChanged, view: View) -> list[Message]:
+        plan = self._plans.get(message.order.position_id)
+        position = self._portfolio.by_id(message.order.position_id)
+        if plan is None or position is None:
+            return []
+        leg, status = message.order.leg, message.status
+        if message.command != "place":
+            self._amended(plan, message)
+            return []
+        if leg == "stop":
+            return self._stop_changed(plan, position, status)
+        tier = plan.tier_of(message.order.client_order_id)
+        if tier is not None and status.terminal:
+            tier.working = False
+        if leg == "close" and status.terminal:
+            plan.close = None  # if anything is left, the next sample tries again
+        return []
+
+    def _amended(self, plan: Plan, message: OrderChanged) -> None:
+        """A refused amendment leaves the old order in force."""
+        tier = plan.tier_of(message.order.client_order_id)
+        if tier is None or message.command != "amend" or tier.before is None:
+            return
+        if message.status is OrderStatus.REJECTED:
+            tier.order = tier.before
+        tier.before = None
+
+    def _stop_changed(self, plan: Plan, position: Position, status: OrderStatus) -> list[Message]:
+        if status is OrderStatus.ACK:
+            plan.stop_seen = True
+            return [CancelTimer(desk=self.name, key=f"protect:{plan.position_id}")]
+        if status.terminal and status is not OrderStatus.FILLED:
+            plan.stop = None
+            return self._leave(position, "unprotected")
+        return []
+
+    def _timer(self, key: str, view: View) -> list[Message]:
+        what, position_id = key.split(":", 1)
+        plan, position = self._plans.get(position_id), self._portfolio.by_id(position_id)
+        if plan is None or position is None:
+            return []
+        if what == "protect":
+            return [] if plan.stop_seen else self._leave(position, "unprotected")
+        return self._hold_over(plan, position, view)
+
+    # --- leaving ---
+
+    def _reversal(self, decision: Decision, view: View) -> list[Message]:
+        signal = decision.signal
+        position = self._portfolio.position(signal.instrument)
+        if position is None or not self._exits.reversal or position.direction is signal.direction:
+            return []
+        plan = self._plans[position.position_id]
+        plan.newest_allowed = (signal.direction, signal.ts_ns)
+        if view.now_ns >= position.hold_until_ns:
+            return self._leave(position, "reversal")
+        if "reversal" in plan.deferred:
+            return []
+        plan.deferred.add("reversal")
+        remaining_s = round((position.hold_until_ns - view.now_ns) / NS, 3)
+        return [_deferred_event(position, "reversal", remaining_s)]
+
+    def _hold_over(self, plan: Plan, position: Position, view: View) -> list[Message]:
+        """A deferred exit runs now if its condition still holds."""
+        due = reversal_due(position.direction, plan.newest_allowed, view.now_ns, self._hold)
+        if "reversal" in plan.deferred and due:
+            return self._leave(position, "reversal")
+        return []
+
+    def _leave(self, position: Position, reason: str) -> list[Message]:
+        """Close all of it at market, reduce-only. The stop stays until nothing is left."""
+        plan = self._plans[position.position_id]
+        if plan.close is not None:
+            return []
+        plan.close_reason = plan.close_reason or reason
+        plan.close = Order(
+            client_order_id=self._ids.client_order_id("close", plan.attempts % 1024),
+            instrument=position.instrument,
+            signal_id=position.signal_id,
+            position_id=position.position_id,
+            leg="close",
+            side=position.direction.exit_side,
+            type=OrderType.MARKET,
+            quantity=position.quantity,
+            reduce_only=True,
+            reason=plan.close_reason,
+        )
+        plan.attempts += 1
+        return [PlaceOrder(order=plan.close)]
+
+    def _clean_up(self, position_id: str) -> list[Message]:
+        plan = self._plans.pop(position_id)
+        resting = [tier.order for tier in plan.tiers.values() if tier.working and tier.remaining > 0]
+        if plan.stop is not None:
+            resting.append(plan.stop)
+        answers: list[Message] = [CancelOrder(order=order, reason="position closed") for order in resting]
+        timers = [CancelTimer(desk=self.name, key=f"{what}:{position_id}") for what in ("protect", "hold")]
+        return answers + timers
+
+    # --- once a second ---
+
+    def _sampled(self, view: View) -> list[Message]:
+        answers: list[Message] = []
+        for position_id, plan in self._plans.items():
+            position = self._portfolio.by_id(position_id)
+            if position is None:
+                continue
+            if plan.close_reason:
+                answers += self._leave(position, plan.close_reason)
+            elif plan.tiers:
+                answers += self._retarget.on_sample(plan, position, view)
+        return answers
+
+
+def _merged_event(position: Position, source: int, into: int) -> Emit:
+    return Emit(
+        kind="LADDER_MERGED",
+        instrument=position.instrument,
+        source="exits",
+        corr=position.signal_id,
+        data={"position_id": position.position_id, "tier": source, "into": into},
+    )
+
+
+def _deferred_event(position: Position, wanted: str, remaining_s: float) -> Emit:
+    return Emit(
+        kind="EXIT_DEFERRED",
+        instrument=position.instrument,
+        source="exits",
+        corr=position.signal_id,
+        because=position.position_id,
+        data={"position_id": position.position_id, "wanted": wanted, "hold_remaining_s": remaining_s},
+    )

@@ -1,0 +1,33 @@
+"""Guard `probation`: symbols that may not be traded for now.
+
+The list is the operator's own; symbols that learning puts on probation will be added to it. A safety guard: it cannot be
+switched off and never abstains.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from bot.domain import params
+from bot.domain.ports import View
+from bot.domain.values import Outcome, Signal, Verdict
+from bot.trading.guards.base import Finding, GuardBase, SafetyParams
+
+
+class ProbationParams(SafetyParams):
+    symbols: tuple[str, ...] = Field((), description="no entries in these, unified symbols such as BTC/USDT:USDT")
+
+
+class Probation(GuardBase[ProbationParams]):
+    name: ClassVar[str] = "probation"
+    event: ClassVar[str] = "PROBATION_BLOCK"
+    safety: ClassVar[bool] = True
+    Params: ClassVar[type[params.Params]] = ProbationParams
+
+    def check(self, signal: Signal, view: View) -> Verdict:
+        unified = view.instrument(signal.instrument).unified
+        if unified in self.params.symbols:
+            return self.verdict(Finding(Outcome.BLOCK, f"{unified} is on probation"))
+        return self.verdict(Finding(Outcome.PASS))

@@ -1,0 +1,101 @@
+"""Guard `session_window`: entries only in set hours of the UTC day, and none around listed times. Off by default.
+
+It needs no reading, so it never abstains for lack of one. It does not know funding times: the market view offers neither
+funding rate nor next funding time.
+"""
+
+from __future__ import annotations
+
+from calendar import timegm
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from bot.domain import params
+from bot.domain.ports import View
+from bot.domain.values import NS, Outcome, Signal, Verdict
+from bot.trading.guards.base import Finding, GuardBase, GuardContext, GuardParams
+
+DAY_MINUTES = 1440
+
+
+def _minute(clock: str) -> int:
+    hour, minute = clock.split(":")
+    at = int(hour) * 60 + int(minute)
+    if len(clock) != 5 or not (0 <= int(minute) < 60 and 0 <= at <= DAY_MINUTES):
+        raise ValueError
+    return at
+
+
+def parse_window(window: str) -> tuple[int, int]:
+    """`09:00-16:00` as minutes of the day; the end does not belong to it and may lie on the next day."""
+    try:
+        start, end = (_minute(clock) for clock in window.split("-"))
+    except ValueError:
+        raise ValueError(f"{window!r} is not a window: write it like 09:00-16:00 (UTC)") from None
+    if start == end:
+        raise ValueError(f"{window!r} is empty: for the whole day leave hours out")
+    return start, end
+
+
+def parse_time(time: str) -> int:
+    """An ISO time as nanoseconds UTC; one without a zone is UTC."""
+    try:
+        at = datetime.fromisoformat(time)
+    except ValueError:
+        raise ValueError(f"{time!r} is not a time: write it like 2026-03-18T18:00:00Z") from None
+    return timegm((at if at.tzinfo else at.replace(tzinfo=UTC)).utctimetuple()) * NS
+
+
+class SessionWindowParams(GuardParams):
+    enabled: bool = False
+    hours: tuple[str, ...] = Field((), description="UTC windows such as 22:00-02:00; empty is the whole day")
+    blackouts: tuple[str, ...] = Field((), description="ISO times around which no entry is made")
+    blackout_minutes: int = Field(5, ge=0, description="this long before and after each of them, inclusive")
+
+    @field_validator("hours")
+    @classmethod
+    def _windows(cls, hours: tuple[str, ...]) -> tuple[str, ...]:
+        for window in hours:
+            parse_window(window)
+        return hours
+
+    @field_validator("blackouts")
+    @classmethod
+    def _times(cls, blackouts: tuple[str, ...]) -> tuple[str, ...]:
+        for time in blackouts:
+            parse_time(time)
+        return blackouts
+
+
+class SessionWindow(GuardBase[SessionWindowParams]):
+    name: ClassVar[str] = "session_window"
+    event: ClassVar[str] = "SESSION_WINDOW_BLOCK"
+    Params: ClassVar[type[params.Params]] = SessionWindowParams
+
+    def __init__(self, settings: SessionWindowParams, context: GuardContext) -> None:
+        super().__init__(settings, context)
+        self._windows = [parse_window(window) for window in settings.hours]
+        self._blackouts = [(parse_time(time), time) for time in settings.blackouts]
+        self._blackout_ns = settings.blackout_minutes * 60 * NS
+
+    def check(self, signal: Signal, view: View) -> Verdict:
+        reason = self._closed(view.now_ns) or self._blackout(view.now_ns)
+        return self.verdict(Finding(Outcome.BLOCK if reason else Outcome.PASS, reason))
+
+    def _closed(self, now_ns: int) -> str:
+        minute = now_ns // (60 * NS) % DAY_MINUTES
+        if not self._windows or any(_inside(minute, *window) for window in self._windows):
+            return ""
+        return f"{minute // 60:02}:{minute % 60:02} UTC is outside {', '.join(self.params.hours)}"
+
+    def _blackout(self, now_ns: int) -> str:
+        for at_ns, time in self._blackouts:
+            if abs(now_ns - at_ns) <= self._blackout_ns:
+                return f"within {self.params.blackout_minutes} min of {time}"
+        return ""
+
+
+def _inside(minute: int, start: int, end: int) -> bool:
+    return start <= minute < end if start < end else minute >= start or minute < end

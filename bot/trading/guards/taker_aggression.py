@@ -1,0 +1,35 @@
+"""Guard `taker_aggression`: no long unless takers of the last five minutes bought clearly more than they sold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+from pydantic import Field
+
+from bot.domain import params
+from bot.domain.ports import View
+from bot.domain.reading import Taker
+from bot.domain.values import Direction, Outcome, Signal
+from bot.trading.guards.base import Finding, LongFilter, LongFilterParams, judged, plain, shown
+
+
+class TakerAggressionParams(LongFilterParams):
+    ratio: Decimal = Field(Decimal("1.10"), gt=0, description="a buy/sell ratio up to and including this blocks")
+
+
+class TakerAggression(LongFilter[TakerAggressionParams, Taker]):
+    """The value is the ratio to four places; the decision multiplies instead, so 1.10 blocks and 1.1001 passes."""
+
+    name: ClassVar[str] = "taker_aggression"
+    event: ClassVar[str] = "TAKER_AGGRESSION_BLOCK"
+    needs: ClassVar[tuple[str, ...]] = ("taker_5m",)
+    Params: ClassVar[type[params.Params]] = TakerAggressionParams
+
+    def judge(self, signal: Signal, view: View, data: Taker) -> Finding:
+        if data.sell_usd <= 0:
+            return Finding(Outcome.ABSTAIN, "no taker sales, so there is no ratio")
+        limit, ratio = self.params.ratio, shown(data.buy_usd / data.sell_usd)
+        if signal.direction is Direction.SHORT:
+            return judged(limit * data.buy_usd >= data.sell_usd, ratio, shown(1 / limit))
+        return judged(data.buy_usd <= limit * data.sell_usd, ratio, plain(limit))

@@ -1,0 +1,163 @@
+"""Desk `orders`: every order of ours, what became of it, and its events in the journal.
+
+It is the only place that turns commands and reports into ORDER_* and FILL events, so no desk can forget one. Fills are booked
+once per (instrument, trade id); a terminal order stays terminal; status never moves quantity.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from bot.domain.events import Emit, text
+from bot.domain.messages import Executed, Message, OrderChanged
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderUpdate, PlaceOrder
+from bot.domain.ports import View
+
+FINISHED_KEPT = 5_000
+_EVENT = {
+    OrderStatus.SENT: "ORDER_SENT",
+    OrderStatus.ACK: "ORDER_ACK",
+    OrderStatus.REJECTED: "ORDER_REJECTED",
+    OrderStatus.CANCELED: "ORDER_CANCELED",
+    OrderStatus.EXPIRED: "ORDER_CANCELED",
+    OrderStatus.DROPPED: "ORDER_CANCELED",
+    OrderStatus.UNKNOWN: "ORDER_UNKNOWN",
+}
+
+
+class _Entry:
+    __slots__ = ("filled", "order", "terminal")
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.filled = Decimal(0)
+        self.terminal = False
+
+
+class Orders:
+    name: ClassVar[str] = "orders"
+
+    def __init__(self) -> None:
+        self._orders: OrderedDict[str, _Entry] = OrderedDict()
+        self._trades: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._finished = 0
+
+    def on(self, message: Message, view: View) -> Sequence[Message]:
+        match message:
+            case PlaceOrder(order=order):
+                self._orders[order.client_order_id] = _Entry(order)
+                return [self._intent(order, "place", order.reason)]
+            case AmendOrder(order=order, reason=reason):
+                return [self._intent(order, "amend", reason)]
+            case CancelOrder(order=order, reason=reason):
+                return [self._intent(order, "cancel", reason)]
+            case OrderUpdate():
+                return self._update(message)
+            case Fill():
+                return self._fill(message)
+            case _:
+                return []
+
+    def _intent(self, order: Order, command: str, reason: str) -> Emit:
+        key = f"{command}:{order.client_order_id}"
+        because = f"decision:{order.signal_id}" if order.leg == "entry" else order.position_id
+        return _emit("ORDER_INTENT", order, reason, command, key=key, because=because)
+
+    def _update(self, update: OrderUpdate) -> list[Message]:
+        entry = self._orders.get(update.client_order_id)
+        if entry is None:
+            return [_stranger(update.instrument, update.client_order_id, f"{update.status} of an order we do not know")]
+        answers: list[Message] = []
+        kind = _EVENT.get(update.status)
+        if kind is not None:
+            reason = update.reason or ("expired" if update.status is OrderStatus.EXPIRED else "")
+            because = f"{update.command or 'place'}:{update.client_order_id}"
+            answers.append(_emit(kind, entry.order, reason, update.command, because=because))
+        rejected_change = update.status is OrderStatus.REJECTED and update.command in ("cancel", "amend")
+        if update.status.terminal and not rejected_change:
+            if entry.terminal:
+                return answers
+            self._finish(entry)
+        answers.append(
+            OrderChanged(order=entry.order, status=update.status, command=update.command, reason=update.reason)
+        )
+        return answers
+
+    def _fill(self, fill: Fill) -> list[Message]:
+        trade = (fill.instrument, fill.trade_id)
+        if trade in self._trades:
+            return []
+        self._trades[trade] = None
+        if len(self._trades) > 20 * FINISHED_KEPT:
+            self._trades.popitem(last=False)
+        entry = self._orders.get(fill.client_order_id)
+        if entry is None:
+            return [
+                _stranger(fill.instrument, fill.client_order_id, f"fill {fill.trade_id} of an order we do not know")
+            ]
+        entry.filled += fill.quantity
+        order = entry.order
+        emit = Emit(
+            kind="FILL",
+            instrument=fill.instrument,
+            source="orders",
+            corr=order.signal_id,
+            because=f"place:{order.client_order_id}",
+            data={
+                "client_order_id": fill.client_order_id,
+                "position_id": order.position_id,
+                "trade_id": fill.trade_id,
+                "side": fill.side,
+                "price": text(fill.price),
+                "quantity": text(fill.quantity),
+                "fee": text(fill.fee),
+                "fee_asset": fill.fee_asset,
+                "maker": fill.maker,
+            },
+        )
+        return [emit, Executed(order=order, fill=fill)]
+
+    def _finish(self, entry: _Entry) -> None:
+        """Remember finished orders for late reports, but not for ever."""
+        entry.terminal = True
+        self._finished += 1
+        if self._finished > FINISHED_KEPT:
+            oldest = next(key for key, kept in self._orders.items() if kept.terminal)
+            del self._orders[oldest]
+            self._finished -= 1
+
+
+def _emit(
+    kind: str, order: Order, reason: str, command: str, *, key: str | None = None, because: str | None = None
+) -> Emit:
+    data: dict[str, Any] = {
+        "client_order_id": order.client_order_id,
+        "signal_id": order.signal_id,
+        "position_id": order.position_id,
+        "leg": order.leg,
+        "side": order.side,
+        "type": order.type,
+        "price": text(order.price),
+        "stop_price": text(order.stop_price),
+        "quantity": text(order.quantity),
+        "reduce_only": order.reduce_only,
+        "reason": reason,
+        "command": command,
+    }
+    return Emit(
+        kind=kind,
+        instrument=order.instrument,
+        source="orders",
+        corr=order.signal_id,
+        key=key,
+        because=because,
+        data=data,
+    )
+
+
+def _stranger(instrument: str, client_order_id: str, reason: str) -> Emit:
+    data = {"client_order_id": client_order_id, "reason": reason}
+    return Emit(kind="DISCREPANCY", instrument=instrument, source="orders", data=data)

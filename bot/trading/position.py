@@ -1,0 +1,78 @@
+"""A position and what was known when it was opened. Owned by the desk `positions`; everybody else only reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from bot.domain.values import NS, Direction, Magnet, RegimeLabel
+
+FUNDING_INTERVAL_NS = 8 * 3600 * NS  # 00:00, 08:00 and 16:00 UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Inputs as they were at the first fill; what arrives later changes nothing here."""
+
+    regime: RegimeLabel
+    hurst: float | None
+    hurst_z: float | None
+    oi_delta_5m_pct: float | None
+    true_trend: bool
+    true_trend_reason: str
+    max_pain: Decimal | None
+    max_pain_expiry: str | None
+    max_pain_source: str | None
+    max_pain_gap_pct: Decimal | None
+    magnet: Magnet | None
+    min_hold_s: int
+
+
+@dataclass(slots=True)
+class Position:
+    """Quantities in base coin, money in USD. Kept as sums of what was paid and received, so that nothing is ever divided
+    before it is shown and profit is exact to the last digit."""
+
+    position_id: str
+    signal_id: str
+    instrument: str
+    direction: Direction
+    opened_ns: int
+    first_price: Decimal
+    stop_fraction: Decimal  # of the entry price: what one R is
+    frozen: Frozen
+    entered: Decimal = Decimal(0)  # base coins of all entry fills
+    entry_value: Decimal = Decimal(0)  # sum of price x quantity of the entry fills
+    exited: Decimal = Decimal(0)
+    exit_value: Decimal = Decimal(0)
+    fees_usd: Decimal = Decimal(0)
+
+    @property
+    def quantity(self) -> Decimal:
+        return self.entered - self.exited
+
+    @property
+    def entry_price(self) -> Decimal:
+        """Mean of the entry fills."""
+        return self.entry_value / self.entered
+
+    @property
+    def exit_price(self) -> Decimal:
+        """Mean of the exit fills; only once there is one."""
+        return self.exit_value / self.exited
+
+    @property
+    def hold_until_ns(self) -> int:
+        return self.opened_ns + self.frozen.min_hold_s * NS
+
+    def profit_usd(self, mark: Decimal) -> Decimal:
+        """Realised and unrealised, fees not taken off."""
+        return self.direction.sign * (self.exit_value + mark * self.quantity - self.entry_value)
+
+    def r_multiple(self, usd: Decimal) -> float:
+        return float(usd / (self.entry_value * self.stop_fraction))
+
+    def funding_usd(self, now_ns: int) -> Decimal | None:
+        """Zero when no usual funding time passed while it was open; else unknown, because funding is not simulated here."""
+        crossed = self.opened_ns // FUNDING_INTERVAL_NS != now_ns // FUNDING_INTERVAL_NS
+        return None if crossed else Decimal(0)
