@@ -24,8 +24,10 @@ class Answers:
         for event in events:
             if event.kind == "SIGNAL" and "external_id" in event.data:
                 _remember(self._external, event.data["signal_id"], event.data["external_id"])
-            elif event.kind == "DECISION" and event.corr in self._external:
-                self._decide(self._external[event.corr], event)
+            elif event.kind == "SIGNAL_EXPIRED" and "external_id" in event.data:  # nothing could be decided about it
+                self._answer(event.data["external_id"], {"signal_id": event.corr, "expired": event.data["reason"]})
+            elif event.kind == "DECISION" and event.data["signal_id"] in self._external:
+                self._decide(self._external[event.data["signal_id"]], event)
 
     def known(self, external_id: str) -> dict[str, Any] | None:
         return self._decided.get(external_id)
@@ -48,6 +50,9 @@ class Answers:
     def _decide(self, external_id: str, event: Event) -> None:
         keys = ("signal_id", "direction", "allowed", "blocker", "multiplier", "quantity", "reversal")
         decision = {"symbol": event.symbol, **{key: event.data.get(key) for key in keys}}
+        self._answer(external_id, decision)
+
+    def _answer(self, external_id: str, decision: dict[str, Any]) -> None:
         _remember(self._decided, external_id, decision)
         for future in self._waiting.get(external_id, ()):
             if not future.done():

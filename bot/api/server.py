@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 from aiohttp import web
+from msgspec import to_builtins
 
 from bot.api.answers import Answers
 from bot.api.requests import SignalRequest, SymbolRequest, body_of
@@ -33,13 +34,14 @@ class ApiServer:
     def __init__(
         self,
         live: Live,
+        answers: Answers,
         journal: Journal,
         operator: Callable[[bytes], None],
         instruments: Mapping[str, str],
         token: str,
     ) -> None:
         """`instruments` maps unified symbols to instrument ids."""
-        self._live, self._journal, self._operator = live, journal, operator
+        self._live, self._answers, self._journal, self._operator = live, answers, journal, operator
         self._instruments, self._token = dict(instruments), token
         self._runner: web.AppRunner | None = None
         self._hosts: set[str] = set()
@@ -74,7 +76,7 @@ class ApiServer:
             web.get("/api/positions", self._look(lambda _: live.positions())),
             web.get("/api/orders", self._look(lambda r: live.projection.orders(all="all" in r.query))),
             web.get("/api/signals", self._look(lambda r: live.projection.signals(int(r.query.get("limit", "50"))))),
-            web.get("/api/why", self._look(lambda r: live.projection.why(r.query.get("q") or None))),
+            web.get("/api/why", self._look(self._why)),
             web.get("/api/readings", self._look(self._readings)),
             web.get("/api/health", self._look(lambda _: self._health())),
             web.get("/api/events", self._events),
@@ -100,15 +102,21 @@ class ApiServer:
         wanted = [self._instrument(symbol)] if symbol else list(self._instruments.values())
         return [row for instrument in wanted for row in self._live.readings(instrument)]
 
+    def _why(self, request: web.Request) -> Any:
+        wanted = request.query.get("q")
+        if not wanted:
+            raise ValueError("say which: /api/why?q=SIGNAL or /api/why?q=SYMBOL")
+        return self._live.projection.why(wanted)
+
     def _health(self) -> dict[str, Any]:
         status = self._live.status()
         kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
-        return {**{key: status[key] for key in kept if key in status}, "journal": self._journal.stats()}
+        return {**{key: status[key] for key in kept if key in status}, "journal": to_builtins(self._journal.stats())}
 
     async def _events(self, request: web.Request) -> web.Response:
         """Events after `since`, at most a page; ask again from the last seq. They come from the journal itself."""
         since, limit = int(request.query.get("since", "0")), int(request.query.get("limit", str(EVENTS_PAGE)))
-        kinds = frozenset(filter(None, request.query.get("kinds", "").split(",")))
+        kinds = tuple(filter(None, request.query.get("kinds", "").split(",")))
         events = await self._journal.read(since_seq=since, limit=min(limit, EVENTS_PAGE), kinds=kinds or None)
         return _json([event.to_dict() for event in events])
 

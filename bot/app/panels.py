@@ -49,17 +49,21 @@ def _head(what: str, status: dict[str, Any]) -> RenderableType:
 def _book(market: dict[str, Any]) -> RenderableType:
     table = Table(expand=True, box=None, show_header=False)
     for justify in ("right", "right", "left"):
-        table.add_column(justify=justify)  # type: ignore[arg-type]
+        table.add_column(justify=justify)
     depth = market["depth"]
     largest = max((quantity for side in depth.values() for _, quantity in side), default=1.0)
     for side, style in (("asks", "red"), ("bids", "green")):
         levels = depth[side][::-1] if side == "asks" else depth[side]
         for price, quantity in levels:
-            table.add_row(f"{quantity:.3f}", Text(f"{price:,.2f}", style=style), Text("█" * round(12 * quantity / largest), style))
+            table.add_row(
+                f"{quantity:.3f}", Text(f"{price:,.2f}", style=style), Text("█" * round(12 * quantity / largest), style)
+            )
     mark = "none" if market["mark"] is None else f"{market['mark']:,.2f} ({market['mark_source']})"
     last = "none" if market["last"] is None else f"{market['last']:,.2f}"
     ages = f"book {_age(market['book_age_s'])}, trades {_age(market['trade_age_s'])}"
-    return Panel(Group(table, Text(f"last {last}  mark {mark}\n{ages}")), title=f"book {market['symbol']}", title_align="left")
+    return Panel(
+        Group(table, Text(f"last {last}  mark {mark}\n{ages}")), title=f"book {market['symbol']}", title_align="left"
+    )
 
 
 def _readings(readings: list[dict[str, Any]]) -> RenderableType:
@@ -78,7 +82,7 @@ def _signals(signals: list[dict[str, Any]]) -> RenderableType:
     for name in ("time", "symbol", "idea", "answer", "guards: + pass  x block  ? abstain"):
         table.add_column(name, no_wrap=True)
     for row in signals:
-        answer = Text("allowed", style="green") if row["allowed"] else Text(f"{row['blocker'] or row['status']}", style="red")
+        answer = Text(row["blocker"] or row["outcome"], style="green" if row["outcome"] == "allowed" else "red")
         idea = f"{row['direction']} {row['strategy']}"
         table.add_row(clock_text(row["ts"]), row["symbol"], idea, answer, verdict_marks(row["verdicts"]))
     return Panel(table, title="last signals (bot why SIGNAL tells all)", title_align="left")
@@ -98,8 +102,18 @@ def _positions(positions: list[dict[str, Any]]) -> RenderableType:
     for row in positions:
         tiers = "  ".join(f"T{t['tier']} {t['quantity']} @ {t['price']} {t['state']}" for t in row["tiers"])
         hold = f"{row.get('hold_left_s', 0):.0f} s left" if row["min_hold_s"] else "none"
-        profit = "?" if row.get("profit_usd") is None else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
-        table.add_row(f"{row['direction']} {row['symbol']}", row["quantity"], row["entry_price"], row["stop_price"], tiers, hold, profit)
+        profit = (
+            "?" if row.get("profit_usd") is None else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
+        )
+        table.add_row(
+            f"{row['direction']} {row['symbol']}",
+            row["quantity"],
+            row["entry_price"],
+            row["stop_price"],
+            tiers,
+            hold,
+            profit,
+        )
     body: RenderableType = table if positions else Text("none open", style="dim")
     return Panel(body, title="positions", title_align="left")
 

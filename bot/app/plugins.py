@@ -8,21 +8,42 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, Protocol
 
+from bot.domain import params
 from bot.domain.errors import InvariantError
 from bot.domain.ports import Guard, Strategy
+from bot.trading.guards.base import GuardContext
 
 _NOT_PLUGINS = {"base", "desk"}
 
 
-def find_guards() -> dict[str, type[Guard]]:
-    """Guard classes by name, in alphabetical order."""
+class GuardClass(Protocol):
+    """A class of guards, as wiring needs it; `settings` is an instance of its `Params`."""
+
+    name: str
+    version: int
+    needs: tuple[str, ...]
+    Params: type[params.Params]
+
+    def __call__(self, settings: Any, context: GuardContext) -> Guard: ...
+
+
+class StrategyClass(Protocol):
+    name: str
+    version: int
+    Params: type[params.Params]
+
+    def __call__(self, settings: Any) -> Strategy: ...
+
+
+def find_guards() -> dict[str, GuardClass]:
+    """Guards by name, in alphabetical order."""
     return _find("bot.trading.guards")
 
 
-def find_strategies() -> dict[str, type[Strategy]]:
-    """Strategy classes by name, in alphabetical order."""
+def find_strategies() -> dict[str, StrategyClass]:
+    """Strategies by name, in alphabetical order."""
     return _find("bot.trading.strategies")
 
 
@@ -32,7 +53,7 @@ def _find(package: str) -> dict[str, Any]:
     return {name: _class_named(package, name) for name in names if name not in _NOT_PLUGINS}
 
 
-def _class_named(package: str, name: str) -> type:
+def _class_named(package: str, name: str) -> Any:
     module = importlib.import_module(f"{package}.{name}")
     for value in vars(module).values():
         if isinstance(value, type) and getattr(value, "name", None) == name:

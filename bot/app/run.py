@@ -151,7 +151,7 @@ class _Session:
         for line in (what, f"API on {url}, token in {settings.data_dir / 'api-token'}", *notices):
             logs.say(line)
         display = Screen(self._live, logs, what=what, live=screen)
-        feed = TapeFeed(self._tape, parts.inbox, settings.venue.speed, lambda: self._stop(TAPE_ENDED))
+        feed = TapeFeed(self._tape, parts.inbox, settings.venue.speed, self._tape_ended)
         tasks = {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks |= {"feed": feed.run(), "display": display.run()}
@@ -171,6 +171,10 @@ class _Session:
 
     def outcome(self) -> Outcome:
         return Outcome(summary_of(self._parts, self._projection, self._digest, self._tape), self._reason)
+
+    async def _tape_ended(self) -> None:
+        await self._parts.engine.idle()
+        self._stop(TAPE_ENDED)
 
     def _stop(self, reason: str) -> None:
         """Ends the engine once, for the first reason that comes."""
@@ -194,6 +198,7 @@ def begin(parts: Parts, tape: Tape) -> None:
     first = next(iter(tape.frames()), None)
     if first is None:
         raise TapeError(f"{tape.path} holds no frames")
+    parts.started_ns = first.recv_ns
     parts.engine.start_at(first.recv_ns)
     parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=_facts(parts, tape)))
 
@@ -205,10 +210,13 @@ def finish(parts: Parts, reason: str, *, failed: bool) -> None:
 
 def describe_tape(tape: Tape, settings: Settings) -> str:
     """What is being played, in one honest line."""
-    manifest = tape.manifest
-    seconds = (manifest.end_ns - manifest.start_ns) / NS
     speed = "" if settings.venue.speed == 1 else f" at {settings.venue.speed:g} times real speed"
-    return f"PAPER trading on a recording: {tape.path.name}, {seconds:.0f} s of {manifest.venue}{speed}. No orders leave this machine."
+    return f"PAPER trading on a recording: {tape.path.name}, {_length(tape)} of {tape.manifest.venue}{speed}. No orders leave this machine."
+
+
+def _length(tape: Tape) -> str:
+    start_ns, end_ns = tape.manifest.start_ns, tape.manifest.end_ns
+    return "unknown length" if start_ns is None or end_ns is None else f"{(end_ns - start_ns) / NS:.0f} s"
 
 
 def summary_of(parts: Parts, projection: Projection, digest: Digest, tape: Tape) -> dict[str, Any]:
@@ -217,7 +225,7 @@ def summary_of(parts: Parts, projection: Projection, digest: Digest, tape: Tape)
     return {
         **_facts(parts, tape),
         **status,
-        "market_s": round((tape.manifest.end_ns - tape.manifest.start_ns) / NS, 1),
+        "market_s": round((parts.engine.now_ns - parts.started_ns) / NS, 1),
         "frames": parts.engine.frames,
         "bad_frames": parts.intake.bad_frames,
         "tape_problems": list(tape.problems),

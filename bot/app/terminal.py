@@ -43,9 +43,13 @@ class Screen:
             "market": source.market(instrument, DEPTH),
             "readings": source.readings(instrument),
             "positions": source.positions(),
-            "signals": source.projection.signals(6),
+            "signals": [self._with_verdicts(signal) for signal in source.projection.signals(6)],
             "lines": list(self._logs.lines)[-8:],
         }
+
+    def _with_verdicts(self, signal: dict[str, Any]) -> dict[str, Any]:
+        story = self._source.projection.why(signal["signal_id"])
+        return {**signal, "verdicts": story["verdicts"] if story is not None else []}
 
     def _start(self) -> Any:
         from rich.live import Live as RichLive
@@ -69,5 +73,3 @@ def plain_line(shown: dict[str, Any]) -> str:
         f"signals {status['signals']} (allowed {status['allowed']}), open {len(shown['positions'])}, "
         f"equity {float(status['equity_usd']):.2f} USD, frame {status['frames']}"
     )
-
-

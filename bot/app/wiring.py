@@ -109,6 +109,7 @@ class Parts:
     exits: Exits
     intake: Intake
     executor: Executor
+    started_ns: int = 0  # engine time at which it began
 
     def operator(self, raw: bytes) -> None:
         """Put an operator's request (JSON of an OperatorRequest) into the account lane."""
@@ -156,7 +157,7 @@ def assemble(
         inbox.put_account(Frame(clock.now_ns(), Lane.ACCOUNT, Source.REPORT, raw))
 
     venue = PaperVenue(
-        Matching(instruments, settings.fees),
+        Matching(instruments, settings.fees, trade_prefix=f"{session}T"),
         settings.paper,
         schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
         report=to_account_lane,

@@ -37,6 +37,8 @@ def signal(
         print_json(answer)
     elif not answer.get("signal_id"):
         print("accepted, but not decided yet: python -m bot why")
+    elif "expired" in answer:
+        print(f"expired: {answer['expired']}")
     else:
         decided = "allowed" if answer["allowed"] else f"refused by {answer['blocker']}"
         print(f"{decided}; python -m bot why {answer['signal_id']}")

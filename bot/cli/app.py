@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import typer
 
 from bot.cli import acting, config, playing, reading, recording
@@ -16,4 +15,3 @@ app = typer.Typer(
 )
 for group in (playing, reading, acting, recording, config):
     group.register(app)
-

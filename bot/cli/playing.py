@@ -23,7 +23,9 @@ def run(
     demo: Demo = False,
     mode: Annotated[str | None, typer.Option("--mode", help="paper or live [default: paper]")] = None,
     venue: Annotated[str | None, typer.Option("--venue", help="where the market comes from [default: tape]")] = None,
-    tape: Annotated[Path | None, typer.Option("--tape", help="folder of a recording [default: the bundled one]")] = None,
+    tape: Annotated[
+        Path | None, typer.Option("--tape", help="folder of a recording [default: the bundled one]")
+    ] = None,
     speed: Speed = None,
     symbols: Symbols = None,
     data_dir: DataDir = None,

@@ -65,7 +65,10 @@ def why(
 
     Example: python -m bot why BTC/USDT:USDT
     """
-    _show("why", _source(config, data_dir).get("/api/why", **({"q": what} if what else {})), as_json)
+    source = _source(config, data_dir)
+    latest = [] if what else source.get("/api/signals", limit="1")
+    wanted = what or (latest[0]["signal_id"] if latest else "")
+    _show("why", source.get("/api/why", q=wanted), as_json)
 
 
 def events(
@@ -85,7 +88,9 @@ def events(
         if as_json:
             print_json(event)
         else:
-            print(f"{event['seq']:>7} {clock_text(event['ts'])} {event['kind']:<20} {event['symbol'] or '':<16} {_brief(event['data'])}")
+            print(
+                f"{event['seq']:>7} {clock_text(event['ts'])} {event['kind']:<20} {event['symbol'] or '':<16} {_brief(event['data'])}"
+            )
 
 
 def version(as_json: AsJson = False) -> None:

@@ -23,7 +23,8 @@ def import_(
     out: Annotated[Path, typer.Argument(help="folder of the new tape; must not exist")],
     venue: Annotated[str, typer.Option(help="whose messages these are")] = "binanceusdm",
     exchange_info: Annotated[
-        Path | None, typer.Option(help="the venue's exchangeInfo reply with tick, step and minimums [default: a dated table]")
+        Path | None,
+        typer.Option(help="the venue's exchangeInfo reply with tick, step and minimums [default: a dated table]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

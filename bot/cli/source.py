@@ -15,7 +15,7 @@ from bot.domain.errors import BotError, ConfigError
 from bot.journal.lock import load_or_create_token, running_api
 from bot.journal.projection import Projection
 from bot.journal.reader import read_events
-from bot.journal.schema import journal_path
+from bot.journal.schema import FILE
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 PAGE = 2_000
@@ -30,8 +30,10 @@ def open_source(settings: Settings) -> Source:
     url = running_api(settings.data_dir)
     if url is not None:
         return EngineSource(url)
-    if not journal_path(settings.data_dir).exists():
-        raise ConfigError(f"nothing has run in {settings.data_dir} yet; start with `python -m bot run --demo` or name --data-dir")
+    if not (settings.data_dir / FILE).exists():
+        raise ConfigError(
+            f"nothing has run in {settings.data_dir} yet; start with `python -m bot run --demo` or name --data-dir"
+        )
     return JournalSource(settings.data_dir)
 
 
@@ -65,19 +67,21 @@ class JournalSource:
             "/api/positions": projection.positions,
             "/api/orders": lambda: projection.orders(all="all" in query),
             "/api/signals": lambda: projection.signals(int(query.get("limit", "50"))),
-            "/api/why": lambda: projection.why(query.get("q")),
+            "/api/why": lambda: projection.why(query["q"]),
         }
         return answers[path]()
 
     def events(self, since: int, kinds: str) -> Iterator[dict[str, Any]]:
-        wanted = frozenset(filter(None, kinds.split(","))) or None
+        wanted = tuple(filter(None, kinds.split(","))) or None
         return (event.to_dict() for event in read_events(self._data_dir, since_seq=since, kinds=wanted))
 
 
 def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
     url = running_api(settings.data_dir)
     if url is None:
-        raise ConfigError(f"no engine runs in {settings.data_dir}; start one with `python -m bot run` or name --data-dir")
+        raise ConfigError(
+            f"no engine runs in {settings.data_dir}; start one with `python -m bot run` or name --data-dir"
+        )
     given = settings.api.token
     token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
     answer: dict[str, Any] = asyncio.run(
@@ -88,10 +92,13 @@ def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 async def _request(method: str, url: str, **options: Any) -> Any:
     try:
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as session, session.request(method, url, **options) as response:
+        async with (
+            aiohttp.ClientSession(timeout=TIMEOUT) as session,
+            session.request(method, url, **options) as response,
+        ):
             answer = orjson.loads(await response.read())
     except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
-        raise BotError(f"the engine at {url} did not answer: {error or type(error).__name__}") from None
+        raise BotError(f"the engine at {url} did not answer: {str(error) or type(error).__name__}") from None
     if response.status >= 400:
         raise ConfigError(answer.get("error", f"HTTP {response.status}"))
     return answer

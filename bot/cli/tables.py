@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -12,12 +13,15 @@ from bot.app.logs import clock_text
 
 Row = dict[str, Any]
 _OUTCOME_STYLE = {"PASS": "green", "BLOCK": "bold red", "ABSTAIN": "yellow"}
-console = Console(highlight=False, soft_wrap=False)
+PIPE_WIDTH = 200  # for a file or a pipe, where there is no terminal to fit into
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_status(status: Row) -> None:
     running = "running" if status["running"] else "not running"
-    console.print(f"[bold]{running}[/bold], session {status['session']}, state {status['state']} ({status['state_reason']})")
+    console.print(
+        f"[bold]{running}[/bold], session {status['session']}, state {status['state']} ({status['state_reason']})"
+    )
     if status["running"]:
         console.print(
             f"{status['mode']} on {status['venue']} ({status['tape']}), market time {clock_text(status['engine_time_ns'])} UTC, "
@@ -25,11 +29,14 @@ def print_status(status: Row) -> None:
         )
         for market in status["markets"]:
             book = f"{market['bid']} / {market['ask']}" if market["usable"] else "no usable book"
-            console.print(f"  {market['symbol']}: {book}, last {market['last']}, mark {market['mark']} ({market['mark_source']})")
+            console.print(
+                f"  {market['symbol']}: {book}, last {market['last']}, mark {market['mark']} ({market['mark_source']})"
+            )
     _print_counts(status["this_session"], "this session")
-    if status.get("abandoned"):
+    abandoned = status["abandoned"]["positions"]
+    if abandoned:
         console.print(
-            f"[yellow]{len(status['abandoned'])} paper position(s) were open when their session ended; "
+            f"[yellow]{len(abandoned)} paper position(s) were open when their session ended; "
             "they are not carried into the next session[/yellow]"
         )
 
@@ -37,7 +44,9 @@ def print_status(status: Row) -> None:
 def print_summary(summary: Row) -> None:
     console.print()
     problems = f", {summary['bad_frames']} unreadable" if summary["bad_frames"] else ""
-    console.print(f"[bold]{summary['tape']}[/bold]: {summary['market_s']} s of market, {summary['frames']:,} frames taken{problems}")
+    console.print(
+        f"[bold]{summary['tape']}[/bold]: {summary['market_s']} s of market, {summary['frames']:,} frames taken{problems}"
+    )
     for problem in summary["tape_problems"]:
         console.print(f"  [yellow]tape: {problem}[/yellow]")
     _print_counts(summary["this_session"], "counts")
@@ -56,55 +65,36 @@ def _print_counts(counts: Row, title: str) -> None:
 
 
 def print_positions(rows: list[Row]) -> None:
-    table = _table("position", "size", "entry", "stop", "tiers", "hold", "mark", "profit")
     for row in rows:
-        profit = "?" if row.get("profit_usd") is None else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
-        hold = f"{row.get('hold_left_s', '?')} s left" if row["min_hold_s"] else "none"
-        table.add_row(
-            f"{row['direction']} {row['symbol']}",
-            f"{row['quantity']} of {row['entry_quantity']}",
-            row["entry_price"],
-            row["stop_price"],
-            _tiers(row["tiers"]),
-            hold,
-            str(row.get("mark", "?")),
-            profit,
+        profit = (
+            "profit unknown"
+            if row.get("profit_usd") is None
+            else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
         )
-    _print(table, rows, "no open position")
+        hold = f"force-hold {row.get('hold_left_s', '?')} s more" if row["min_hold_s"] else "no force-hold"
+        mark = f"mark {row['mark']}, " if row.get("mark") is not None else ""
+        console.print(
+            f"[bold]{row['direction']} {row['symbol']}[/bold] {row['quantity']} of {row['entry_quantity']} at {row['entry_price']}, "
+            f"stop {row['stop_price']}, {mark}{profit}, {hold}\n  {_tiers(row['tiers'])}\n  position {row['position_id']}"
+        )
+    if not rows:
+        console.print("no open position")
 
 
 def print_orders(rows: list[Row]) -> None:
-    table = _table("time", "symbol", "leg", "side", "type", "price", "stop", "quantity", "filled", "status", "reason")
+    table = _table("time", "leg", "order", "filled", "status", "reason")
     for row in rows:
-        table.add_row(
-            clock_text(row["ts"]),
-            row["symbol"],
-            row["leg"],
-            row["side"],
-            row["type"],
-            row["price"] or "",
-            row["stop_price"] or "",
-            row["quantity"],
-            row["filled"],
-            row["status"],
-            row["reason"] or "",
-        )
+        at = row["price"] or row["stop_price"] or ""
+        order = f"{row['side']} {row['quantity']} {row['symbol']} {row['type']} {at}"
+        table.add_row(clock_text(row["ts"]), row["leg"], order, row["filled"], row["status"], row["reason"] or "")
     _print(table, rows, "no order")
 
 
 def print_signals(rows: list[Row]) -> None:
-    table = _table("time", "signal", "symbol", "idea", "strength", "price", "answer", "result")
+    table = _table("time", "signal", "idea", "answer", "result")
     for row in rows:
-        table.add_row(
-            clock_text(row["ts"]),
-            row["signal_id"],
-            row["symbol"],
-            f"{row['direction']} {row['strategy']}",
-            f"{row['strength']:.2f}",
-            row["price"],
-            _answer(row),
-            _result(row["result"]),
-        )
+        idea = f"{row['direction']} {row['symbol']} {row['strategy']} {row['strength']:.2f} @ {row['price']}"
+        table.add_row(clock_text(row["ts"]), row["signal_id"], idea, _answer(row), _result(row["result"]))
     _print(table, rows, "no signal yet")
 
 
@@ -136,7 +126,9 @@ def print_why(story: Row | None) -> None:
     if story["position"] is not None:
         _print_position(story["position"])
     for step in story["exits"]:
-        console.print("  " + ", ".join(f"{key} {value}" for key, value in step.items() if key not in ("seq", "ts", "position_id")))
+        console.print(
+            "  " + ", ".join(f"{key} {value}" for key, value in step.items() if key not in ("seq", "ts", "position_id"))
+        )
     if story["close"] is not None:
         close = story["close"]
         console.print(
@@ -168,7 +160,11 @@ def _print_order(order: Row) -> None:
 
 def _print_position(position: Row) -> None:
     gap = position["max_pain_gap_pct"]
-    pain = "max pain unknown" if gap is None else f"MAX-PAIN gap {gap:.2f} % {position['magnet']} ({position['max_pain_source']})"
+    pain = (
+        "max pain unknown"
+        if gap is None
+        else f"MAX-PAIN gap {gap:.2f} % {position['magnet']} ({position['max_pain_source']})"
+    )
     trend = "TRUE TREND" if position["true_trend"] else f"no TRUE TREND ({position.get('true_trend_reason', '')})"
     console.print(
         f"position {position['direction']} {position['entry_quantity']} at {position['entry_price']}, stop {position['stop_price']}, "
@@ -198,7 +194,7 @@ def _result(result: Row | None) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column in ("time", "signal", "age"), overflow="fold")
     return table
 
 

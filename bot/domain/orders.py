@@ -77,7 +77,9 @@ class CancelOrder(Struct, frozen=True, kw_only=True, tag="cancel"):
 
 
 class AmendOrder(Struct, frozen=True, kw_only=True, tag="amend"):
-    """Change price and quantity of a resting limit; `order` is as it should become. If it fails the old one stays."""
+    """Change a resting limit's price and quantity (fills included), or a stop's trigger; `order` is as it should become.
+
+    If it fails the old one stays. A venue that cannot amend stops places the new one before it cancels the old."""
 
     order: Order
     reason: str = ""

@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Params(BaseModel):
-    """Frozen, refuses unknown names, never prints the offending value (it may be a secret)."""
+    """Frozen, refuses unknown names, infinities and NaN, never prints the offending value (it may be a secret)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)

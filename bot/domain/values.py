@@ -78,6 +78,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     strength: float
     price: Decimal
     ts_ns: int
+    external_id: str | None = None  # given by whoever sent it from outside
     traded_on: tuple[str, ...] = ()  # readings the strategy itself used: they do not count twice as conviction
 
 

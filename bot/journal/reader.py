@@ -33,7 +33,7 @@ def read_events(
 def verify_chain(path: Path) -> tuple[int, int | None]:
     """Walks the whole chain of one file: how many rows are whole, and the seq of the first that is not (None: all are).
 
-    About 200,000 rows a second. Rows cut off at the end leave a whole, shorter chain and cannot be seen here.
+    About 100,000 rows a second. Rows cut off at the end leave a whole, shorter chain and cannot be seen here.
     """
     with explained(path), closing(connect(_existing(path))) as connection:
         count, broken, _ = walk(connection)

@@ -125,6 +125,8 @@ class OrderRecord:
         """A report on it. What is finished stays finished, and a refused amendment leaves the old order as it was."""
         if state is OrderState.WORKING:
             self._accept(data)
+        if state is OrderState.CANCELED and data.get("reason") == "expired":
+            state = OrderState.EXPIRED
         known = state is OrderState.SENT and self.state is not OrderState.INTENT
         refused_change = state is OrderState.REJECTED and not places(data)
         if not (self.state.finished or known or refused_change):

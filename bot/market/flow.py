@@ -52,7 +52,7 @@ class Slots(Generic[Number]):
     def __init__(self, count: int, width_ns: int, zeros: tuple[Number, ...]) -> None:
         self._count = count
         self._width_ns = width_ns
-        self._zeros = zeros
+        self._zeros: tuple[Number, ...] = zeros
         self.clear()
 
     def clear(self) -> None:

@@ -160,7 +160,7 @@ def decode_reading(raw: bytes, now_ns: int) -> Reading[Any]:
     """
     try:
         wire = _decode_wire(raw)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise FeedError(f"reading: {error}") from error
     rule = _check_source(wire.name, wire.source)
     _check_key(wire.name, wire.key, rule)
@@ -207,7 +207,7 @@ def _decode_value(name: str, payload: type[Struct], raw: msgspec.Raw) -> Struct 
         if plain is None:
             return None
         value = msgspec.convert(plain, payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise FeedError(f"value of {name}: {error}") from error
     _check_struct(name, value, plain)
     return value

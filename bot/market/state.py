@@ -105,7 +105,7 @@ class InstrumentMarket:
     def feed_down(self, reason: str) -> None:
         """Messages may be missing from here on: flow starts over, and the book is replaced, never continued."""
         was_usable = self.book.usable
-        self.book = Book()
+        self.book.reset()
         self.taker.gap()
         self.whale.gap()
         self.quote = None
@@ -203,12 +203,14 @@ class Market:
         self._by_id = {market.instrument.id: market for market in made}
         self._by_symbol = {market.instrument.symbol: market for market in made}
 
-    def apply(self, message: MarketMessage, now_ns: int) -> None:
-        """Raises FeedError for a symbol that is not followed, or a nameless snapshot where there are several."""
+    def apply(self, message: MarketMessage, now_ns: int) -> str:
+        """The id of the instrument it was about. Raises FeedError for a symbol that is not followed, or a nameless
+        snapshot where there are several."""
         market = self._by_symbol.get(message.symbol)  # type: ignore[arg-type]
         if market is None:
             market = self._only() if message.symbol is None else self.by_symbol(message.symbol)
         _HANDLERS[type(message)](market, message, now_ns)
+        return market.instrument.id
 
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""

@@ -45,12 +45,16 @@ class WallParams(Params):
 
 @dataclass(slots=True)
 class _Tracked:
-    """A candidate or a standing wall. `size` is the USD in its band when it qualified, and never changes."""
+    """A candidate or a standing wall.
 
-    side: Side
+    `size` is the USD in its band when it qualified, or what it has since stood at where that is more: a size added lately
+    says nothing before it has stood as long as any other. `usd` and `price` are of the last sample in which it was there.
+    """
+
     low: float
     high: float
     price: float
+    usd: float
     size: float
     first_seen_ns: int
     samples: deque[float]
@@ -59,17 +63,19 @@ class _Tracked:
     traded: float = 0.0  # USD traded in the band since it was last there
     came_near: bool = False  # price was within 20 bps since, or when, it was last there
 
-    def measure(self, levels: list[Level], mid: float, now_ns: int) -> None:
+    def measure(self, levels: list[Level], qualifies: float, mid: float, now_ns: int) -> None:
+        """Takes a sample. It is there with 70 % of its size, as long as that still stands out (70 % of what qualifies)."""
         usd, quantity = _sums(levels)
         self.samples.append(usd)
         near = abs(mid - self.price) <= _NEAR * mid
-        if usd >= _THERE * self.size:
-            self.price = usd / quantity
+        if usd >= _THERE * max(self.size, qualifies):
+            self.price, self.usd = usd / quantity, usd
             self.traded, self.came_near, self.below_since_ns = 0.0, near, None
         else:
             self.came_near = self.came_near or near
             if self.below_since_ns is None:
                 self.below_since_ns = now_ns
+        self._settle(now_ns)
 
     def lost(self, now_ns: int) -> bool:
         """Gone: not there for 30 s. Pulled: over half of it vanished untraded while price was near."""
@@ -78,18 +84,14 @@ class _Tracked:
         gone = now_ns - self.below_since_ns >= _GONE_NS
         return gone or (self.came_near and self.samples[-1] + self.traded < _PULLED * self.size)
 
-    def update_standing(self, min_age_s: int, now_ns: int) -> None:
-        """Once it stands it stands until it is lost."""
-        if not self.stands and now_ns - self.first_seen_ns >= min_age_s * NS:
-            self.stands = 5 * len(self._there()) >= 4 * min_age_s
-
-    def usd(self) -> float:
-        """What at least 80 % of the samples in which it was there showed: a size added lately counts once it has stood."""
-        there = sorted(self._there())
-        return there[len(there) // 5] if there else 0.0
-
-    def _there(self) -> list[float]:
-        return [usd for usd in self.samples if usd >= _THERE * self.size]
+    def _settle(self, now_ns: int) -> None:
+        """Whether it stands, from the last `min_age_s` samples; once it does, it does until it is lost."""
+        count = self.samples.maxlen
+        if count is None or len(self.samples) < count:
+            return
+        self.size = max(self.size, sorted(self.samples)[count // 5])  # what 80 % of the samples showed
+        if not self.stands and now_ns - self.first_seen_ns >= count * NS:
+            self.stands = 5 * sum(usd >= _THERE * self.size for usd in self.samples) >= 4 * count
 
 
 class WallTracker:
@@ -97,13 +99,14 @@ class WallTracker:
 
     def __init__(self, params: WallParams, coin: str, venue: str) -> None:
         self._min_age_s = params.min_age_s
-        self._threshold = params.institutional_usd.get(coin, INSTITUTIONAL_USD)
+        self._institutional_usd = params.institutional_usd.get(coin, INSTITUTIONAL_USD)
+        self._threshold = float(self._institutional_usd)
         self._venues = (venue,)
         self.last_ns: int | None = None
         self.reset()
 
     def reset(self) -> None:
-        self._tracked: list[_Tracked] = []
+        self._tracked: dict[Side, list[_Tracked]] = {side: [] for side in Side}
         self._since_ns: int | None = None
         self._anchor = 0.0  # what the book measures its buckets from; 0.0: not known
         self._mid = 0.0
@@ -115,11 +118,12 @@ class WallTracker:
         self._anchor = 0.0
 
     def on_trade(self, price: float, usd: float) -> None:
-        if self._bid_high < price < self._ask_low:  # almost every trade: no band is near
+        if self._bid_high < price < self._ask_low:  # most trades: no band is that near
             return
-        for wall in self._tracked:
-            if wall.low <= price <= wall.high:
-                wall.traded += usd
+        for walls in self._tracked.values():
+            for wall in walls:
+                if wall.low <= price <= wall.high:
+                    wall.traded += usd
 
     def sample(self, book: Book, now_ns: int) -> None:
         """Once a second: measures what is tracked, forgets what is lost, finds what is new."""
@@ -135,9 +139,8 @@ class WallTracker:
         self._mid = mid
         self._coverage_pct = {side: book.coverage_pct(side) for side in Side}
         self._keep_anchor(book, mid)
-        self._measure(book, mid, now_ns)
         for side in Side:
-            self._discover(book, side, mid, now_ns)
+            self._follow(book, side, now_ns)
         self._fence()
 
     def reading(self) -> tuple[Walls | None, bool, str]:
@@ -153,7 +156,7 @@ class WallTracker:
             bids=self._top(Side.BUY),
             ask_coverage_pct=asks,
             bid_coverage_pct=bids,
-            institutional_usd=self._threshold,
+            institutional_usd=self._institutional_usd,
         )
         partial = min(asks, bids) < REACH_PCT
         return walls, partial, f"book seen to +{asks:.2f} % and -{bids:.2f} %" if partial else ""
@@ -165,37 +168,30 @@ class WallTracker:
             return
         self._anchor = mid
 
-    def _measure(self, book: Book, mid: float, now_ns: int) -> None:
-        for wall in self._tracked:
-            wall.measure(book.range_levels(wall.side, wall.low, wall.high), mid, now_ns)
-            wall.update_standing(self._min_age_s, now_ns)
-        self._tracked = [wall for wall in self._tracked if not wall.lost(now_ns)]
-
-    def _discover(self, book: Book, side: Side, mid: float, now_ns: int) -> None:
+    def _follow(self, book: Book, side: Side, now_ns: int) -> None:
         buckets = book.bucket_usd(side)
-        filled = [usd for usd in buckets if usd > 0]
-        if not filled:
-            return
-        ordinary = _CANDIDATE_MEDIANS * median(filled)
+        ordinary = _CANDIDATE_MEDIANS * median([usd for usd in buckets if usd > 0] or [inf])
+        qualifies = min(ordinary, self._threshold)
+        for wall in self._tracked[side]:
+            wall.measure(book.range_levels(side, wall.low, wall.high), qualifies, self._mid, now_ns)
+        self._tracked[side] = [wall for wall in self._tracked[side] if not wall.lost(now_ns)]
         for index, usd in enumerate(buckets):
             if usd >= ordinary or usd > self._threshold:
-                self._track(book, side, index, mid, now_ns)
+                self._track(book, side, index, now_ns)
 
-    def _track(self, book: Book, side: Side, index: int, mid: float, now_ns: int) -> None:
+    def _track(self, book: Book, side: Side, index: int, now_ns: int) -> None:
+        """Tracks what is in this bucket, unless its mean price lies in a band that is tracked already."""
         usd, quantity = _sums(book.range_levels(side, *self._bucket_range(side, index)))
         if quantity == 0:
             return
         price = usd / quantity
-        if any(wall.side is side and wall.low <= price <= wall.high for wall in self._tracked):
+        if any(wall.low <= price <= wall.high for wall in self._tracked[side]):
             return
         low, high = price * (1 - _HALF_BAND), price * (1 + _HALF_BAND)
-        levels = book.range_levels(side, low, high)
-        size, _ = _sums(levels)
-        if size == 0:  # two sizes at the ends of a bucket, nothing around their mean
-            return
-        wall = _Tracked(side, low, high, price, size, now_ns, deque(maxlen=self._min_age_s))
-        wall.measure(levels, mid, now_ns)
-        self._tracked.append(wall)
+        usd, _ = _sums(book.range_levels(side, low, high))
+        near = abs(self._mid - price) <= _NEAR * self._mid
+        samples = deque((usd,), maxlen=self._min_age_s)
+        self._tracked[side].append(_Tracked(low, high, price, usd, usd, now_ns, samples, came_near=near))
 
     def _bucket_range(self, side: Side, index: int) -> tuple[float, float]:
         """Prices of a bucket; the first one holds everything nearer, too."""
@@ -206,17 +202,17 @@ class WallTracker:
 
     def _fence(self) -> None:
         """The nearest edge of any band on each side."""
-        self._bid_high = max((wall.high for wall in self._tracked if wall.side is Side.BUY), default=0.0)
-        self._ask_low = min((wall.low for wall in self._tracked if wall.side is Side.SELL), default=inf)
+        self._bid_high = max((wall.high for wall in self._tracked[Side.BUY]), default=0.0)
+        self._ask_low = min((wall.low for wall in self._tracked[Side.SELL]), default=inf)
 
     def _top(self, side: Side) -> tuple[Wall, ...]:
-        mid, sign = self._mid, 1 if side is Side.SELL else -1
-        walls: Iterable[Wall] = (
-            Wall(price=wall.price, usd=wall.usd(), first_seen_ns=wall.first_seen_ns, venues=self._venues)
-            for wall in self._tracked
-            if wall.stands and wall.side is side and 0 < sign * (wall.price - mid) <= mid * REACH_PCT / 100
-        )
-        return tuple(sorted(walls, key=lambda wall: wall.usd, reverse=True)[:_TOP])
+        sign = 1 if side is Side.SELL else -1
+        standing = [
+            Wall(price=wall.price, usd=min(wall.usd, wall.size), first_seen_ns=wall.first_seen_ns, venues=self._venues)
+            for wall in self._tracked[side]
+            if wall.stands and 0 < sign * (wall.price - self._mid) <= self._mid * REACH_PCT / 100
+        ]
+        return tuple(sorted(standing, key=lambda wall: wall.usd, reverse=True)[:_TOP])
 
 
 def _sums(levels: Iterable[Level]) -> tuple[float, float]:

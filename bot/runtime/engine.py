@@ -83,7 +83,9 @@ class Engine:
         self._commands, self._outbox, self._observers, self._clock = commands, outbox, tuple(observers), clock
         self._on_tape = isinstance(clock, TapeClock)
         self._waiting: list[Callable[[], None]] = []
+        self._waiting_idle: list[Callable[[], None]] = []
         self._stepping = False
+        self._sending = False
         self._ending = False
         self.frames = 0
         self.now_ns = 0
@@ -97,13 +99,16 @@ class Engine:
             if frame is None:
                 if self._ending:
                     return
+                self._answer(self._waiting_idle)
                 await self._wait()
                 continue
             self._open(frame)
             if self._bus.pending:
                 await self._bus.settle()
             if self._close() and self._on_tape:
+                self._sending = True
                 await self._outbox.drained()
+                self._sending = False
             if self.frames % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
@@ -134,6 +139,13 @@ class Engine:
 
         self._waiting.append(answer)
         return await done
+
+    async def idle(self) -> None:
+        """Returns once every frame that waits has been taken and nothing is on its way to the venue."""
+        if self._stepping or self._sending or self._inbox.head() is not None:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting_idle.append(lambda: done.set_result(None))
+            await done
 
     def note(self, emit: Emit) -> None:
         """Journal something from outside the desks (start, stop), between two frames."""
@@ -196,11 +208,13 @@ class Engine:
         if commands:
             self._outbox.hand_over(commands, self._log.last_seq, self.now_ns)
         self._stepping = False
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for look in waiting:
-                look()
+        self._answer(self._waiting)
         return bool(commands)
+
+    @staticmethod
+    def _answer(waiting: list[Callable[[], None]]) -> None:
+        while waiting:
+            waiting.pop(0)()
 
     def _publish_events(self, events: Sequence[Event]) -> None:
         for observer in self._observers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from bot.runtime.clock import ScaledClock
 from bot.runtime.inbox import Inbox
@@ -13,9 +13,9 @@ SLACK_S = 0.002  # frames this close together are released together: a timer is 
 
 
 class TapeFeed:
-    """`on_end` is called once after the last frame has been handed in."""
+    """`on_end` is awaited once after the last frame has been handed in."""
 
-    def __init__(self, tape: Tape, inbox: Inbox, speed: float, on_end: Callable[[], None]) -> None:
+    def __init__(self, tape: Tape, inbox: Inbox, speed: float, on_end: Callable[[], Awaitable[None]]) -> None:
         self._tape, self._inbox, self._speed, self._on_end = tape, inbox, speed, on_end
 
     async def run(self) -> None:
@@ -28,4 +28,4 @@ class TapeFeed:
                 await asyncio.sleep(wait_s)
             if not self._inbox.offer_data(frame):
                 await self._inbox.put_data(frame)
-        self._on_end()
+        await self._on_end()

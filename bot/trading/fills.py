@@ -40,9 +40,9 @@ class Matching:
     """Working orders and signed positions (base coin, long > 0) of one account in one-way mode.
 
     Every method answers with reports in the order in which they happened: an acknowledgement, the fills level by level,
-    then FILLED or EXPIRED. Refusals are REJECTED reports, never exceptions. Reduce-only orders outlive the position and
-    expire when they would fill, as on Binance. Trade ids count up per instrument behind `trade_prefix`; a fill
-    is booked once per id, so two lives of one account need two prefixes.
+    then FILLED or EXPIRED, which answer the placing however much later they come. Refusals are REJECTED reports, never
+    exceptions. Reduce-only orders outlive the position and expire when they would fill, as on Binance. Trade ids count
+    up per instrument behind `trade_prefix`; a fill is booked once per id, so each life of an account needs its own.
     """
 
     def __init__(self, instruments: Mapping[str, Instrument], fees: FeeParams, *, trade_prefix: str = "T") -> None:
@@ -78,8 +78,7 @@ class Matching:
         work = _Working(order)
         self._working.setdefault(order.instrument, {})[order.client_order_id] = work
         reports: list[AccountReport] = [_update(order, OrderStatus.ACK, "", "place")]
-        if order.type is not OrderType.STOP_MARKET:
-            reports += self._take(work, market)
+        reports += self._arrive(work, market)
         if _never_rests(order) and self._find(order):
             reports.append(self._finish(work, OrderStatus.EXPIRED, "no more to take within the limit"))
         return reports
@@ -91,7 +90,10 @@ class Matching:
         return [self._finish(work, OrderStatus.CANCELED, "", "cancel")]
 
     def amend(self, order: Order, market: MarketView) -> list[AccountReport]:
-        """`order.quantity` is the new total, what is already filled included. A refused amendment changes nothing."""
+        """`order` as it should become: its quantity is the new total, what is already filled included.
+
+        Stops can be amended until they trigger. A refused amendment changes nothing.
+        """
         work = self._find(order)
         if work is None:
             return [self._not_working(order, "amend")]
@@ -99,7 +101,7 @@ class Matching:
         if refusal:
             return [_update(order, OrderStatus.REJECTED, refusal, "amend")]
         work.order = order
-        return [_update(order, OrderStatus.ACK, "", "amend"), *self._take(work, market)]
+        return [_update(order, OrderStatus.ACK, "", "amend"), *self._arrive(work, market)]
 
     # --- what the market does --------------------------------------------------------------------------------------
 
@@ -127,6 +129,9 @@ class Matching:
         return reports
 
     # --- filling ---------------------------------------------------------------------------------------------------
+
+    def _arrive(self, work: _Working, market: MarketView) -> list[AccountReport]:
+        return [] if work.order.type is OrderType.STOP_MARKET else self._take(work, market)
 
     def _take(self, work: _Working, market: MarketView) -> list[AccountReport]:
         """Walk the opposite levels as far as limit, quantity, position and depth allow."""
@@ -182,7 +187,7 @@ class Matching:
             return [*fills, self._finish(work, OrderStatus.FILLED)]
         return [*fills, self._finish(work, OrderStatus.EXPIRED, NOTHING_TO_REDUCE)]
 
-    def _finish(self, work: _Working, status: OrderStatus, reason: str = "", command: str = "") -> OrderUpdate:
+    def _finish(self, work: _Working, status: OrderStatus, reason: str = "", command: str = "place") -> OrderUpdate:
         del self._working[work.order.instrument][work.order.client_order_id]
         return _update(work.order, status, reason, command)
 
@@ -295,13 +300,14 @@ def _notional_refusal(order: Order, rules: Instrument, mark: float | None) -> st
 
 
 def _amend_refusal(work: _Working, order: Order) -> str:
-    if work.order.type is not OrderType.LIMIT:
-        return "only a resting limit can be amended"
+    old = work.order
+    if work.triggered:
+        return "the stop has triggered"
     if (
-        structs.replace(order, price=work.order.price, quantity=work.order.quantity, reason=work.order.reason)
-        != work.order
+        structs.replace(order, price=old.price, stop_price=old.stop_price, quantity=old.quantity, reason=old.reason)
+        != old
     ):
         return "an amendment changes price and quantity only"
-    if order.quantity <= work.filled:
+    if order.type is OrderType.LIMIT and order.quantity <= work.filled:
         return f"quantity {order.quantity} is not above the {work.filled} already filled"
     return ""

@@ -81,6 +81,7 @@ class Gate:
             strength=outside.strength,
             price=price,
             ts_ns=view.now_ns if outside.ts_ns is None else outside.ts_ns,
+            external_id=outside.external_id,
         )
 
     # --- the decision ---
@@ -208,12 +209,14 @@ def _expired(outside: OutsideSignal, signal_id: str, reason: str) -> Emit:
 
 
 def _idea(idea: Signal | OutsideSignal, signal_id: str) -> dict[str, Any]:
+    outside = {} if idea.external_id is None else {"external_id": idea.external_id}
     return {
         "signal_id": signal_id,
         "strategy": idea.strategy,
         "direction": idea.direction.value,
         "strength": idea.strength,
         "price": text(idea.price),
+        **outside,
     }
 
 

@@ -67,7 +67,7 @@ class Executor:
                     await self._journal.committed(batch.seq)
                 late = ""
             except (TimeoutError, JournalError) as error:
-                late = f"intent not durable in time: {error or 'commit took too long'}"
+                late = f"intent not durable in time: {str(error) or 'the commit took too long'}"
             if late and name == "entry":
                 self._drop(batch, late)
             else:

@@ -49,11 +49,10 @@ class PaperVenue:
         self._report = report
         self._sent = 0
         self._in_flight: dict[str, tuple[int, OrderCommand]] = {}
-        self._taken: set[str] = set()  # instruments whose book we took from since the time was last known
+        self._taken: set[str] = set()  # instruments we took from since the last arrival
         self._refill_ns: dict[str, int] = {}
 
     def send(self, command: OrderCommand, decided_ns: int) -> None:
-        self._date_takes(decided_ns)
         self._sent += 1
         key, due_ns = f"command-{self._sent:012d}", decided_ns + self._latency_ns
         self._in_flight[key] = (due_ns, command)
@@ -99,7 +98,7 @@ class PaperVenue:
             self._report(encode_report(report))
 
     def _date_takes(self, now_ns: int) -> None:
-        """Market frames tell no time here: a stop's fill is dated with the next time known, so never too early."""
+        """Market frames tell no time here: a stop's fill is dated by the next arrival, so never too early."""
         for instrument in self._taken:
             self._refill_ns[instrument] = now_ns + REFILL_NS
         self._taken.clear()

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from bot.app.plugins import find_guards, find_strategies
 from bot.app.settings import LEAVES, Described, Settings, config_hash, describe, load_settings, schema, unsupported
+from bot.app.sources import Layers, leaves
 from bot.domain.errors import ConfigError
+from bot.domain.params import Params
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "canary-7f3a"
@@ -324,6 +326,19 @@ def test_a_secret_in_a_file_or_argument_is_a_mistake_that_does_not_show_it(leaf:
 )
 def test_a_secret_in_the_wrong_place_is_not_shown_either(toml: str) -> None:
     assert CANARY not in refused(toml=toml)
+
+
+def test_a_secret_that_its_setting_refuses_is_not_shown() -> None:
+    class Picky(Params):
+        key: SecretStr = Field(SecretStr(""), min_length=99)
+
+    layers = Layers(leaves(Picky))
+    layers.environment({"BOT_KEY": CANARY})
+    with pytest.raises(ValidationError) as caught:
+        Picky.model_validate(layers.nested())
+    layers.refused(caught.value)
+    assert [(mistake.setting, mistake.got) for mistake in layers.mistakes] == [("key", "********")]
+    assert CANARY not in str(layers.mistakes) + str(caught.value)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are a matter of POSIX systems")

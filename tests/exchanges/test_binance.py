@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import FeedError
@@ -215,7 +215,8 @@ def test_numbers_outside_their_range_are_refused(event: bytes, values: dict[str,
 def test_every_key_it_needs_must_be_there_and_of_its_type(event: bytes) -> None:
     optional = {"X", "P", "i", "r"} | ({"T", "E"} if event == SNAPSHOT else {"T"} if event == MARK else set())
     for key in json.loads(event):
-        for bad in [..., None, {}, [[]], "x"]:
+        wrong: list[Any] = [..., None, {}, [[]], "x"]
+        for bad in wrong:
             if key == "P" or (key == "E" and event == SNAPSHOT) or (key in optional and bad is ...):
                 continue
             if bad == "x" and key in ("s", "X"):
@@ -285,7 +286,7 @@ def test_a_missing_optional_key_does_not_hide_a_double_one() -> None:
     ],
 )
 def test_anything_else_is_a_feed_error(raw: bytes) -> None:
-    with pytest.raises(FeedError, match="^binanceusdm: "):
+    with pytest.raises(FeedError, match=r"^binanceusdm: "):
         decode(raw)
 
 
@@ -332,7 +333,7 @@ def harmless(raw: bytes) -> None:
         assert 0 < message.quantity <= 1e18
     elif isinstance(message, Quote):
         assert 0 < message.bid < message.ask <= 1e18
-        assert 0 <= min(message.bid_quantity, message.ask_quantity)
+        assert min(message.bid_quantity, message.ask_quantity) >= 0
     elif isinstance(message, MarkPrice):
         assert 0 < message.mark <= 1e18
         assert message.funding_rate is None or math.isfinite(message.funding_rate)
@@ -340,6 +341,7 @@ def harmless(raw: bytes) -> None:
         assert 0 <= message.exch_ns < 2**63
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_do_no_harm(raw: bytes) -> None:
     harmless(raw)
@@ -368,6 +370,7 @@ PIECES = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FRAMES), st.data())
 def test_damaged_messages_do_no_harm(frame: bytes, data: st.DataObject) -> None:
     raw = frame
@@ -399,7 +402,12 @@ def listing(symbol: str = "BTCUSDT", **values: Any) -> dict[str, Any]:
         "MIN_NOTIONAL": {"notional": "100"},
         "MAX_NUM_ORDERS": {"limit": 200},
     }
-    plain = {"symbol": symbol, "contractType": "PERPETUAL", "status": "TRADING", "baseAsset": symbol[:-4]}
+    plain: dict[str, Any] = {
+        "symbol": symbol,
+        "contractType": "PERPETUAL",
+        "status": "TRADING",
+        "baseAsset": symbol[:-4],
+    }
     plain |= {"quoteAsset": "USDT", "marginAsset": "USDT"}
     for name, value in values.items():
         filter_type, _, key = name.partition("__")
@@ -458,6 +466,7 @@ def test_a_tick_is_read_from_its_text_without_needless_digits(text: Any, plain: 
         ({"PRICE_FILTER__tickSize": "1e19"}, "PRICE_FILTER.tickSize"),
         ({"PRICE_FILTER__tickSize": "1e-19"}, "PRICE_FILTER.tickSize"),
         ({"PRICE_FILTER__tickSize": "0." + "0" * 40 + "1"}, "PRICE_FILTER.tickSize"),
+        ({"PRICE_FILTER__tickSize": "1." + "0" * 40}, "PRICE_FILTER.tickSize"),
         ({"PRICE_FILTER__tickSize": "1_0"}, "PRICE_FILTER.tickSize"),
         ({"PRICE_FILTER__tickSize": " 1"}, "PRICE_FILTER.tickSize"),
         ({"PRICE_FILTER__tickSize": "١"}, "PRICE_FILTER.tickSize"),
@@ -511,6 +520,7 @@ def test_a_reply_that_is_no_exchange_info_is_a_feed_error(raw: bytes) -> None:
         parse_exchange_info(raw)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.integers(0, 600), st.integers(0, 20))
 def test_a_damaged_exchange_info_does_no_harm(junk: bytes, at: int, cut: int) -> None:
     whole = reply(listing())

@@ -48,7 +48,7 @@ class Script:
         return self
 
     def signal(self, signal_id: str, direction: str = "long", *, symbol: str = BTC, **data: Any) -> Script:
-        fields = {"strategy": "trend", "direction": direction, "strength": 0.7, "price": "65000"} | data
+        fields: dict[str, Any] = {"strategy": "trend", "direction": direction, "strength": 0.7, "price": "65000"} | data
         return self.add("SIGNAL", symbol=symbol, signal_id=signal_id, **fields)
 
     def decision(self, signal_id: str, blocker: str | None = None, *, symbol: str = BTC, **data: Any) -> Script:

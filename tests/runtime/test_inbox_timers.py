@@ -34,7 +34,7 @@ def test_a_full_data_lane_makes_its_feed_wait_and_loses_nothing() -> None:
                 await inbox.put_data(data(n))
 
         feeding = asyncio.ensure_future(feed())
-        taken = []
+        taken: list[bytes] = []
         while len(taken) < 10:
             await inbox.arrival(1)
             assert inbox.depths()[1] <= 3

@@ -534,18 +534,40 @@ def test_a_crossing_amendment_pays_as_a_taker_and_rests_with_the_remainder() -> 
     reports = made.amend(structs.replace(resting, price=D("100.1")), Market())
     assert story(reports) == "ACK fill" and fills(reports) == [("100.1", "1")]
     assert isinstance(reports[1], Fill) and not reports[1].maker
-    assert fills(made.on_trade(BTC, 100.0, 1.0)) == [("100.1", "1")]
+    later = made.on_trade(BTC, 100.0, 1.0)
+    assert fills(later) == [("100.1", "1")]
+    end = OrderUpdate(client_order_id=resting.client_order_id, instrument=BTC, status=OrderStatus.FILLED)
+    assert later[-1] == end and end.command == "place", "an order's end answers its placing"
 
 
-def test_a_reduction_of_nothing_cannot_be_amended_and_a_stop_never() -> None:
+def test_a_reduction_of_nothing_cannot_be_amended() -> None:
     made = matching(position=1)
     rung = order(SELL, LIMIT, 1, price="101", reduce_only=True)
-    stop = order(SELL, STOP, 1, stop_price="99", close_position=True)
     made.place(rung, Market())
-    made.place(stop, Market())
-    assert "resting limit" in reason(made.amend(structs.replace(stop, stop_price=D("99.5")), Market()))
     made.place(order(SELL, MARKET, 1), Market())
     assert reason(made.amend(structs.replace(rung, price=D("102")), Market())) == NOTHING_TO_REDUCE
+
+
+@pytest.mark.parametrize(
+    ("stop_price", "answer", "triggers_at"),
+    [
+        ("99.5", "ACK", 99.5),
+        ("99.55", "REJECTED", 99.0),
+        ("100.0", "REJECTED", 99.0),  # mark stands at 100: it would trigger immediately
+        ("98", "ACK", 98.0),
+    ],
+)
+@pytest.mark.parametrize("quantity", ["0", "1"])
+def test_a_stop_moves_until_it_has_triggered(stop_price: str, answer: str, triggers_at: float, quantity: str) -> None:
+    made = matching(position=2)
+    stop = order(SELL, STOP, quantity, stop_price="99", close_position=True)
+    made.place(stop, Market())
+    moved = structs.replace(stop, stop_price=D(stop_price), quantity=D(2) * D(quantity))
+    assert story(made.amend(moved, Market())) == answer
+    assert made.on_mark(BTC, triggers_at + 0.1, Market()) == []
+    assert story(made.on_mark(BTC, triggers_at, Market(bids=[(90.0, 1.0)]))) == "fill"
+    assert "has triggered" in reason(made.amend(moved, Market()))
+    assert story(made.on_mark(BTC, 100.0, Market())) == "fill FILLED"
 
 
 # --- ids, instruments, published values ----------------------------------------------------------------------------
@@ -654,7 +676,9 @@ class Session(RuleBasedStateMachine):
 
     def place(self, *, kind: OrderType, quantity: Decimal, price: Decimal, **fields: Any) -> None:
         name = {LIMIT: "price", STOP: "stop_price"}.get(kind)
-        made = order(kind=kind, quantity=quantity, **({name: price} if name else {}), **fields)
+        if name:
+            fields[name] = price
+        made = order(kind=kind, quantity=quantity, **fields)
         self.current[made.client_order_id] = made
         self.read(self.made.place(made, self.market))
         status = self.status[made.client_order_id]
@@ -682,10 +706,12 @@ class Session(RuleBasedStateMachine):
     def amend(self, number: int, price: Decimal, quantity: Decimal) -> None:
         before = self.pick(number)
         if before is not None:
-            changed = structs.replace(before, price=price, quantity=quantity)
+            name = "stop_price" if before.type is STOP else "price"
+            changed = structs.replace(before, quantity=quantity, **{name: price})
             reports = self.made.amend(changed, self.market)
             if story(reports) != "REJECTED":
                 assert not self.status[before.client_order_id].terminal
+                assert before.client_order_id not in self.hit
                 self.current[before.client_order_id] = changed
             self.read(reports)
 
@@ -734,7 +760,7 @@ class Session(RuleBasedStateMachine):
             if isinstance(report, Fill):
                 assert not self.status[name].terminal, "a fill after the end"
                 self.check_fill(report, self.current[name])
-            elif report.command in ("place", "") or report.status is not OrderStatus.REJECTED:
+            elif report.command == "place" or report.status is not OrderStatus.REJECTED:
                 assert name not in self.status or not self.status[name].terminal, "a finished order stays finished"
                 self.status[name] = report.status
                 if report.status is OrderStatus.FILLED and not self.current[name].close_position:

@@ -74,12 +74,16 @@ def whales() -> Guard:
 
 def gate(*guards: Guard) -> Gate:
     """The two safety guards, then these."""
+    ids = IdSource(account="main", session=1)
+    ids.begin(7, NOW)
+    return build([*safety(), *guards], ids)
+
+
+def build(guards: list[Guard], ids: IdSource) -> Gate:
     rules = SizeRules(
         sizing=SizingParams(), risk=RiskParams(), fee=Decimal("0.0005"), slip=Decimal("0.001"), stop=Decimal("0.01")
     )
-    ids = IdSource(account="main", session=1)
-    ids.begin(7, NOW)
-    return Gate([*safety(), *guards], ids, rules, "hash-1")
+    return Gate(guards, ids, rules, "hash-1")
 
 
 def decide(desk: Gate, view: FakeView, direction: Direction = LONG, **fields: Any) -> tuple[Decision, list[Emit]]:
@@ -204,9 +208,8 @@ def test_a_safety_guard_that_raises_blocks() -> None:
 
 @pytest.mark.parametrize("kept", [0, 1])
 def test_safety_guards_cannot_be_removed(kept: int) -> None:
-    rules = SizeRules(sizing=SizingParams(), risk=RiskParams(), fee=Decimal(0), slip=Decimal(0), stop=Decimal("0.01"))
     with pytest.raises(ConfigError, match="cannot be removed"):
-        Gate([safety()[kept]], IdSource(account="main", session=1), rules, "")
+        build([safety()[kept]], IdSource(account="main", session=1))
 
 
 def test_other_messages_are_not_for_the_gate() -> None:

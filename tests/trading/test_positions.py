@@ -17,7 +17,9 @@ from tests.trading.desks import Desks
     ("direction", "side", "price"),
     [(Direction.LONG, Side.BUY, "65065.5"), (Direction.SHORT, Side.SELL, "64934.6")],
 )
-def test_an_entry_is_one_ioc_limit_ten_bps_beyond_the_opposite_best(direction: Direction, side: Side, price: str) -> None:
+def test_an_entry_is_one_ioc_limit_ten_bps_beyond_the_opposite_best(
+    direction: Direction, side: Side, price: str
+) -> None:
     # Best 64999.5 / 65000.5; the buy limit rounds down, the sell limit up: never more is paid than asked for.
     desks = Desks()
     desks.decide(direction)
@@ -103,7 +105,9 @@ def test_an_entry_that_fills_nothing_leaves_nothing_behind() -> None:
     # 0.04 x 100 = 4 USD less fees of 1.3 + 1.3
     [(Direction.LONG, "65100", "1.4"), (Direction.LONG, "64900", "-6.6"), (Direction.SHORT, "64900", "1.4")],
 )
-def test_a_closed_position_tells_profit_after_fees_in_usd_and_r(direction: Direction, exit_price: str, pnl: str) -> None:
+def test_a_closed_position_tells_profit_after_fees_in_usd_and_r(
+    direction: Direction, exit_price: str, pnl: str
+) -> None:
     desks = Desks()
     desks.decide(direction)
     entry = desks.orders("entry")[0]

@@ -191,8 +191,19 @@ def test_the_book_is_not_refilled_behind_us_for_a_second(later_ns: int, filled: 
     assert quantities(rig.run_until(T0 + later_ns + 150 * MS)) == [D(filled)]
 
 
+def test_a_resting_fill_does_not_keep_the_book_empty() -> None:
+    rig = Rig()
+    rig.venue.send(buy("a", "1.5"), T0)
+    rig.venue.send(PlaceOrder(order=order("r", Side.SELL, OrderType.LIMIT, price=D("101"))), T0)
+    rig.run_until(T0 + 150 * MS)
+    rig.venue.on_trade(BTC, 102.0, 1.0)
+    rig.reports()
+    rig.venue.send(buy("b", "1.5"), T0 + NS)
+    assert quantities(rig.run_until(T0 + 2 * NS)) == [D("1.5")]
+
+
 @pytest.mark.parametrize(("later_ns", "filled"), [(0, "0.5"), (NS - 1, "0.5"), (NS, "1.5")])
-def test_nor_behind_a_stop_whose_moment_is_dated_by_the_next_command(later_ns: int, filled: str) -> None:
+def test_a_stop_takes_from_the_book_too_dated_by_the_next_arrival(later_ns: int, filled: str) -> None:
     rig = Rig(0)
     rig.venue.send(buy("a", "1.5"), T0)
     stop = order("s", Side.SELL, OrderType.STOP_MARKET, stop_price=D("99"), close_position=True)
@@ -200,11 +211,12 @@ def test_nor_behind_a_stop_whose_moment_is_dated_by_the_next_command(later_ns: i
     rig.run_until(T0)
     rig.market.mark = 98.0
     rig.venue.on_book(BTC, rig.market)
+    assert quantities(rig.reports()) == [D("1.5")]
     dated_ns = T0 + 60 * NS
-    rig.venue.send(CancelOrder(order=stop), dated_ns)
+    if later_ns:
+        rig.venue.send(CancelOrder(order=stop), dated_ns)
     sell = order("c", Side.SELL, OrderType.LIMIT, "1.5", price=D("99"), tif=TimeInForce.IOC)
     rig.venue.send(PlaceOrder(order=sell), dated_ns + later_ns)
-    rig.reports()
     assert quantities(rig.run_until(dated_ns + later_ns)) == [D(filled)]
 
 

@@ -120,6 +120,7 @@ class Exits:
         wanted = stop_price(position.entry_price, position.direction, instrument, self._stop)
         if not tighter(position.direction, plan.stop.stop_price, wanted):
             return []
+        plan.stop_before = plan.stop
         plan.stop = replace(plan.stop, stop_price=wanted, quantity=position.quantity)
         return [AmendOrder(order=plan.stop, reason="entry complete")]
 
@@ -205,7 +206,10 @@ class Exits:
 
     def _executed(self, order: Order, quantity: Decimal) -> list[Message]:
         plan = self._plans.get(order.position_id)
-        tier = plan.tier_of(order.client_order_id) if plan is not None else None
+        if plan is None:
+            return []
+        plan.last_exit_leg = order.leg
+        tier = plan.tier_of(order.client_order_id)
         if tier is not None:
             tier.filled += quantity
         return []
@@ -230,12 +234,14 @@ class Exits:
 
     def _amended(self, plan: Plan, message: OrderChanged) -> None:
         """A refused amendment leaves the old order in force."""
-        tier = plan.tier_of(message.order.client_order_id)
-        if tier is None or message.command != "amend" or tier.before is None:
+        if message.command != "amend" or message.status not in (OrderStatus.ACK, OrderStatus.REJECTED):
             return
-        if message.status is OrderStatus.REJECTED:
-            tier.order = tier.before
-        tier.before = None
+        refused = message.status is OrderStatus.REJECTED
+        tier = plan.tier_of(message.order.client_order_id)
+        if message.order.leg == "stop" and plan.stop_before is not None:
+            plan.stop, plan.stop_before = (plan.stop_before if refused else plan.stop), None
+        elif tier is not None and tier.before is not None:
+            tier.order, tier.before = (tier.before if refused else tier.order), None
 
     def _stop_changed(self, plan: Plan, position: Position, status: OrderStatus) -> list[Message]:
         if status is OrderStatus.ACK:
@@ -303,7 +309,7 @@ class Exits:
     def _clean_up(self, position_id: str) -> list[Message]:
         plan = self._plans.pop(position_id)
         resting = [tier.order for tier in plan.tiers.values() if tier.working and tier.remaining > 0]
-        if plan.stop is not None:
+        if plan.stop is not None and plan.last_exit_leg != "stop":
             resting.append(plan.stop)
         answers: list[Message] = [CancelOrder(order=order, reason="position closed") for order in resting]
         timers = [CancelTimer(desk=self.name, key=f"{what}:{position_id}") for what in ("protect", "hold")]

@@ -30,11 +30,13 @@ class TierPlan:
 class Plan:
     position_id: str
     stop: Order | None = None
+    stop_before: Order | None = None  # as it was before an amendment that is not acknowledged yet
     stop_seen: bool = False  # acknowledged by the venue
     tiers: dict[int, TierPlan] = field(default_factory=dict)
     close: Order | None = None  # the working market exit
     close_reason: str = ""  # "" while no exit was decided
     attempts: int = 0
+    last_exit_leg: str = ""
     deferred: set[str] = field(default_factory=set)
     newest_allowed: tuple[Direction, int] | None = None  # direction and time of the newest allowed signal
 

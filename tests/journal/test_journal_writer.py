@@ -194,7 +194,7 @@ def test_close_gives_up_at_its_deadline(tmp_path: Path) -> None:
     journal = open_in(tmp_path)
     with journal._wake:  # a disk that hangs
         journal.put(run_of(1, 5))
-        with pytest.raises(JournalError, match="5 events were not written within 0.01 s"):
+        with pytest.raises(JournalError, match=r"5 events were not written within 0\.01 s"):
             journal.close(deadline_s=0.01)
     journal.close()
     assert len(list(read_events(tmp_path))) == 5
