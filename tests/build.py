@@ -139,7 +139,7 @@ class FakePortfolio:
     held: dict[str, FakePosition] = field(default_factory=dict)
     pending_usd: dict[str, Decimal] = field(default_factory=dict)
     entries: dict[str, int] = field(default_factory=dict)
-    closes: dict[str, tuple[int, Direction, str]] = field(default_factory=dict)
+    closes: dict[tuple[str, Direction, str], int] = field(default_factory=dict)  # (instrument, direction, reason): ns
 
     def open(self, position: FakePosition) -> None:
         self.held[position.instrument] = position
@@ -164,11 +164,14 @@ class FakePortfolio:
         pending = [usd for key, usd in self.pending_usd.items() if instrument in (None, key)]
         return sum(held + pending, Decimal(0))
 
-    def entries_today(self, instrument: str | None = None) -> int:
+    def entries_today(self, now_ns: int, instrument: str | None = None) -> int:
         return sum(self.entries.values()) if instrument is None else self.entries.get(instrument, 0)
 
-    def last_close(self, instrument: str) -> tuple[int, Direction, str] | None:
-        return self.closes.get(instrument)
+    def last_close_ns(self, instrument: str) -> int | None:
+        return max((ns for (held, _, _), ns in self.closes.items() if held == instrument), default=None)
+
+    def last_stop_ns(self, instrument: str, direction: Direction) -> int | None:
+        return self.closes.get((instrument, direction, "stop"))
 
 
 class FakeView:

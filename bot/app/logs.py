@@ -93,10 +93,8 @@ def describe(event: Event) -> str | None:
 
 def _guard(event: Event) -> str:
     data = event.data
-    return (
-        f"{_GUARD_WORDS[event.kind]} blocks {event.symbol} {data['direction']}: "
-        f"{_or_none(data['value'])} against {_or_none(data['threshold'])}{_origin(data)}"
-    )
+    why = data.get("reason") or f"{_or_none(data['value'])} against {_or_none(data['threshold'])}"
+    return f"{_GUARD_WORDS[event.kind]} blocks {event.symbol} {data['direction']}: {why}{_origin(data)}"
 
 
 def _signal(event: Event) -> str:

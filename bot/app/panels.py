@@ -79,19 +79,20 @@ def _readings(readings: list[dict[str, Any]]) -> RenderableType:
 
 def _signals(signals: list[dict[str, Any]]) -> RenderableType:
     table = Table(expand=True, box=None, pad_edge=False)
-    for name in ("time", "symbol", "idea", "answer", "guards: + pass  x block  ? abstain"):
+    for name in ("time", "idea", "answer", "guards: + pass  x block  ? abstain"):
         table.add_column(name, no_wrap=True)
     for row in signals:
         answer = Text(row["blocker"] or row["outcome"], style="green" if row["outcome"] == "allowed" else "red")
-        idea = f"{row['direction']} {row['strategy']}"
-        table.add_row(clock_text(row["ts"]), row["symbol"], idea, answer, verdict_marks(row["verdicts"]))
+        idea = f"{row['direction']} {row['symbol']} {row['strategy']}"
+        table.add_row(clock_text(row["ts"]), idea, answer, verdict_marks(row["verdicts"]))
     return Panel(table, title="last signals (bot why SIGNAL tells all)", title_align="left")
 
 
 def verdict_marks(verdicts: list[dict[str, Any]]) -> Text:
     line = Text()
     for verdict in verdicts:
-        line.append(f"{_MARK[verdict['outcome']]}{verdict['guard']} ", style=_OUTCOME_STYLE[verdict["outcome"]])
+        short = verdict["guard"].partition("_")[0]
+        line.append(f"{_MARK[verdict['outcome']]}{short} ", style=_OUTCOME_STYLE[verdict["outcome"]])
     return line
 
 

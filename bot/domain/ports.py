@@ -70,8 +70,9 @@ class PortfolioView(Protocol):
     def pending(self, instrument: str) -> bool: ...  # an entry is on its way
     def pending_count(self) -> int: ...
     def notional_usd(self, instrument: str | None = None) -> Decimal: ...  # open and pending; None: gross of all
-    def entries_today(self, instrument: str | None = None) -> int: ...  # UTC day of engine time
-    def last_close(self, instrument: str) -> tuple[int, Direction, str] | None: ...  # (ns, direction, reason)
+    def entries_today(self, now_ns: int, instrument: str | None = None) -> int: ...  # UTC day of engine time
+    def last_close_ns(self, instrument: str) -> int | None: ...
+    def last_stop_ns(self, instrument: str, direction: Direction) -> int | None: ...  # of the newest stop-out that way
 
 
 class View(Protocol):

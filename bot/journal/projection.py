@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Projection:
     """Remembers the last `limit` signals and as many finished positions with their orders, and all that is open.
 
-    Counts and sums in `status` cover every event applied, those under `this_session` the events since ENGINE_STARTED.
+    Counts and sums in `status` are of the events since the last ENGINE_STARTED, those under `all_sessions` of all applied.
     """
 
     def __init__(self, limit: int = 1000) -> None:
@@ -55,7 +55,7 @@ class Projection:
             **dict.fromkeys(_ORDER_STATES, self._order_changed),
             "FILL": self._fill,
             "POSITION_OPENED": self._position_opened,
-            "TP_ADJUSTED": self._tier_moved,
+            "TP_ADJUSTED": self._told,
             "EXIT_DEFERRED": self._told,
             "LADDER_MERGED": self._told,
             "POSITION_CLOSED": self._position_closed,
@@ -75,8 +75,8 @@ class Projection:
             "state_reason": self._state_reason,
             "last_seq": last and last.seq,
             "last_ts": last and last.ts,
-            **self._all.view(),
-            "this_session": self._this_session.view(),
+            **self._this_session.view(),
+            "all_sessions": self._all.view(),
             "open_positions": len(self._in_state(PositionState.OPEN)),
             "working_orders": len(self.orders()),
             "abandoned": {
@@ -154,9 +154,9 @@ class Projection:
         signal.decision = _stamped(event, data)
 
     def _order_intent(self, event: Event, data: Data) -> None:
-        order = self._order_of(event, data)
+        self._order_of(event, data).intend(data)
         signal = self._signals.get(data["signal_id"])
-        if signal is not None and order.data["leg"] == "entry":
+        if signal is not None and data["leg"] == "entry":
             signal.position = self._position_of(event, data)
 
     def _order_changed(self, event: Event, data: Data) -> None:
@@ -177,10 +177,6 @@ class Projection:
         signal = self._signals.get(data["signal_id"])
         if signal is not None:
             signal.position = position
-
-    def _tier_moved(self, event: Event, data: Data) -> None:
-        self._position_of(event, data).move_tier(data["tier"], data["new_price"])
-        self._told(event, data)
 
     def _told(self, event: Event, data: Data) -> None:
         self._position_of(event, data).story.append({"kind": event.kind} | _stamped(event, data))

@@ -116,15 +116,20 @@ def places(data: Data) -> bool:
 class OrderRecord:
     symbol: str | None
     ts: int
-    data: Data  # as intended, then as the venue last accepted it
+    data: Data  # as it was placed, then as the venue last accepted it
     state: OrderState = OrderState.INTENT
     filled: Decimal = ZERO
     fills: list[Data] = field(default_factory=list)
+    _wanted: Data = field(default_factory=dict)  # by an amendment that is under way
+
+    def intend(self, data: Data) -> None:
+        if data.get("command") == "amend":
+            self._wanted = {name: data[name] for name in ("price", "stop_price", "quantity")}
 
     def change(self, state: OrderState, data: Data) -> None:
         """A report on it. What is finished stays finished, and a refused amendment leaves the old order as it was."""
-        if state is OrderState.WORKING:
-            self._accept(data)
+        if data.get("command") == "amend" and state is OrderState.WORKING:
+            self.data |= self._wanted
         if state is OrderState.CANCELED and data.get("reason") == "expired":
             state = OrderState.EXPIRED
         known = state is OrderState.SENT and self.state is not OrderState.INTENT
@@ -132,9 +137,6 @@ class OrderRecord:
         if not (self.state.finished or known or refused_change):
             self.state = state
             self.data["reason"] = data.get("reason")
-
-    def move(self, price: str) -> None:
-        self.data["price"] = price
 
     def fill(self, data: Data) -> None:
         self.fills.append(data)
@@ -145,11 +147,6 @@ class OrderRecord:
     def view(self) -> Data:
         shown = {"symbol": self.symbol, "ts": self.ts, "filled": text(self.filled), "status": self.state.value}
         return self.data | shown
-
-    def _accept(self, data: Data) -> None:
-        for name in ("price", "stop_price", "quantity"):
-            if data.get(name) is not None:
-                self.data[name] = data[name]
 
 
 @dataclass(slots=True)
@@ -165,7 +162,6 @@ class PositionRecord:
     story: list[Data] = field(default_factory=list)  # deferred exits, moved targets, merged tiers
     max_pain_result: Data | None = None
     _stop_price: str | None = None  # of the stop that rests on the venue
-    _tier_prices: dict[int, str] = field(default_factory=dict)
     _quantity: dict[Side, Decimal] = field(default_factory=lambda: dict.fromkeys(Side, ZERO))
     _value: dict[Side, Decimal] = field(default_factory=lambda: dict.fromkeys(Side, ZERO))
     _fees: Fees = field(default_factory=Fees)
@@ -179,17 +175,8 @@ class PositionRecord:
 
     def accepted(self, order: OrderRecord) -> None:
         """The venue holds `order` as it now is."""
-        leg = order.data["leg"]
-        if leg == "stop":
+        if order.data["leg"] == "stop":
             self._stop_price = order.data["stop_price"]
-        elif leg.startswith("tier_"):
-            self._tier_prices[int(leg.removeprefix("tier_"))] = order.data["price"]
-
-    def move_tier(self, tier: int, price: str) -> None:
-        self._tier_prices[tier] = price
-        order = self._of_leg(f"tier_{tier}")
-        if order is not None:
-            order.move(price)
 
     def fill(self, ts: int, data: Data) -> None:
         self.first_fill_ns = self.first_fill_ns or ts
@@ -202,7 +189,6 @@ class PositionRecord:
         self.state = PositionState.OPEN
         self.first_fill_ns = self.first_fill_ns or ts
         self.opened = data
-        self._tier_prices = {tier["tier"]: tier["price"] for tier in data["tiers"]} | self._tier_prices
 
     def close(self, ts: int, data: Data) -> None:
         self.state = PositionState.CLOSED
@@ -243,10 +229,11 @@ class PositionRecord:
 
     def _tier(self, number: int, planned: Data) -> Data:
         order = self._of_leg(f"tier_{number}")
-        quantity = order.data["quantity"] if order else planned.get("quantity")
+        rung = order.data if order else planned
+        quantity = rung.get("quantity")
         return {
             "tier": number,
-            "price": self._tier_prices.get(number),
+            "price": rung.get("price"),
             "quantity": quantity,
             "filled": text(order.filled if order else ZERO),
             "state": _tier_state(order, quantity),

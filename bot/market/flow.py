@@ -53,10 +53,7 @@ class Slots(Generic[Number]):
         self._count = count
         self._width_ns = width_ns
         self._zeros: tuple[Number, ...] = zeros
-        self.clear()
-
-    def clear(self) -> None:
-        self._rows: list[list[Number]] = [list(self._zeros) for _ in range(self._count)]
+        self._rows: list[list[Number]] = [list(zeros) for _ in range(count)]
         self._newest = 0
 
     def row(self, now_ns: int) -> list[Number]:
@@ -102,8 +99,7 @@ class TakerFlow:
         self._slots.row(now_ns)[0 if taker_buys else 1] += micro
 
     def gap(self) -> None:
-        """Trades may have been missed: what was summed is no longer five minutes of the market."""
-        self._slots.clear()
+        """Trades may have been missed. What was summed before has expired by the time there is a value again."""
         self._since_ns = None
 
     def value(self, now_ns: int) -> tuple[Taker | None, str]:
@@ -195,9 +191,7 @@ class WhaleFlow:
         return order
 
     def gap(self) -> None:
-        """Trades may have been missed: the window and the order under way are void."""
-        self._slots.clear()
-        self._buy = self._sell = 0
+        """Trades may have been missed. What was summed before has expired by the time there is a value again."""
         self._since_ns = None
 
     def totals(self, now_ns: int) -> tuple[int, int, int]:
@@ -276,8 +270,8 @@ class OrderFlowImbalance:
         return e_n
 
     def reset(self) -> None:
-        """The book was resynced or the stream broke: differences across it mean nothing."""
-        self._slots.clear()
+        """The book was resynced or the stream broke: differences across that mean nothing, older ones have expired by the
+        time there is a value again."""
         self._since_ns = None
 
     def value(self, now_ns: int) -> tuple[Ofi | None, str]:

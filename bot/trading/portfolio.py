@@ -24,7 +24,8 @@ class Portfolio:
         self._positions: dict[str, Position] = {}  # by instrument
         self._by_id: dict[str, Position] = {}
         self._entries: dict[str, Order] = {}  # working entry orders by client order id
-        self._last_close: dict[str, tuple[int, Direction, str]] = {}
+        self._last_close_ns: dict[str, int] = {}
+        self._last_stop_ns: dict[tuple[str, Direction], int] = {}
         self._day = 0
         self._entries_today: dict[str, int] = {}
 
@@ -63,17 +64,22 @@ class Portfolio:
         )
         return open_usd + pending_usd
 
-    def entries_today(self, instrument: str | None = None) -> int:
+    def entries_today(self, now_ns: int, instrument: str | None = None) -> int:
+        if now_ns // DAY_NS > self._day:
+            return 0
         return sum(self._entries_today.values()) if instrument is None else self._entries_today.get(instrument, 0)
 
-    def last_close(self, instrument: str) -> tuple[int, Direction, str] | None:
-        return self._last_close.get(instrument)
+    def last_close_ns(self, instrument: str) -> int | None:
+        return self._last_close_ns.get(instrument)
+
+    def last_stop_ns(self, instrument: str, direction: Direction) -> int | None:
+        return self._last_stop_ns.get((instrument, direction))
 
     # --- written by the desk `positions` ---
 
     def entry_sent(self, order: Order, now_ns: int) -> None:
         self._entries[order.client_order_id] = order
-        self.roll_day(now_ns)
+        self._roll_day(now_ns)
         self._entries_today[order.instrument] = self._entries_today.get(order.instrument, 0) + 1
 
     def entry_done(self, order: Order) -> None:
@@ -97,9 +103,11 @@ class Portfolio:
         del self._positions[position.instrument]
         del self._by_id[position.position_id]
         self.wallet_usd += position.profit_usd(Decimal(0))
-        self._last_close[position.instrument] = (now_ns, position.direction, reason)
+        self._last_close_ns[position.instrument] = now_ns
+        if reason == "stop":
+            self._last_stop_ns[position.instrument, position.direction] = now_ns
 
-    def roll_day(self, now_ns: int) -> None:
+    def _roll_day(self, now_ns: int) -> None:
         """The UTC day of engine time; it never goes back."""
         day = now_ns // DAY_NS
         if day > self._day:

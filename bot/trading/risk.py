@@ -69,6 +69,18 @@ def check_limits(signal: Signal, view: View, params: RiskParams) -> Breach | Non
     )
 
 
+def in_short(signal: Signal, view: View) -> str:
+    """What the limits looked at when none was broken, for the verdict."""
+    market, now_ns = view.market(signal.instrument), view.now_ns
+    ages = (
+        ("book", market.book_age_ns(now_ns)),
+        ("trades", market.trade_age_ns(now_ns)),
+        ("mark", market.mark_age_ns(now_ns)),
+    )
+    told = ", ".join(f"{what} {age_ns / NS:.2f} s" for what, age_ns in ages if age_ns is not None)
+    return f"{view.state}; ages: {told} ({market.mark_source}); {view.portfolio.entries_today(now_ns)} entries today"
+
+
 def _state(view: View, reversal: bool) -> Breach | None:
     if view.state is TradingState.ACTIVE or (reversal and view.state is TradingState.REDUCING):
         return None
@@ -111,23 +123,24 @@ def _positions(view: View, params: RiskParams) -> Breach | None:
 
 
 def _cooldown(signal: Signal, view: View, params: RiskParams) -> Breach | None:
-    last = view.portfolio.last_close(signal.instrument)
-    if last is None:
+    stopped_ns = view.portfolio.last_stop_ns(signal.instrument, signal.direction)
+    closed_ns = view.portfolio.last_close_ns(signal.instrument)
+    return _resting(f"a stop-out of a {signal.direction}", stopped_ns, params.stop_cooldown_s, view) or _resting(
+        "a close", closed_ns, params.cooldown_s, view
+    )
+
+
+def _resting(after: str, since_ns: int | None, rest_s: int, view: View) -> Breach | None:
+    if since_ns is None or view.now_ns - since_ns >= rest_s * NS:
         return None
-    closed_ns, direction, reason = last
-    stopped = reason == "stop" and direction is signal.direction
-    rest_s = max(params.cooldown_s, params.stop_cooldown_s) if stopped else params.cooldown_s
-    age_ns = view.now_ns - closed_ns
-    if age_ns >= rest_s * NS:
-        return None
-    after = f"a stop-out of a {direction}" if stopped else "a close"
-    return Breach(f"cool-down: {rest_s} s after {after}", text(Decimal(age_ns) / NS), str(rest_s))
+    age_s = Decimal(view.now_ns - since_ns) / NS
+    return Breach(f"cool-down: {rest_s} s after {after}", text(round(age_s, 3)), str(rest_s))
 
 
 def _entries(signal: Signal, view: View, params: RiskParams) -> Breach | None:
-    in_symbol = view.portfolio.entries_today(signal.instrument)
+    in_symbol = view.portfolio.entries_today(view.now_ns, signal.instrument)
     return _spent("entries in the symbol today", in_symbol, params.entries_per_symbol_day) or _spent(
-        "entries today", view.portfolio.entries_today(), params.entries_per_day
+        "entries today", view.portfolio.entries_today(view.now_ns), params.entries_per_day
     )
 
 

@@ -99,7 +99,7 @@ async def test_one_waiter_that_gave_up_does_not_disturb_the_others(journal: Jour
     await asyncio.sleep(0)
     gone.cancel()
     journal.put(run_of(1, 2))
-    await stays
+    await asyncio.wait_for(stays, 10)
     assert gone.cancelled()
 
 
@@ -143,7 +143,7 @@ async def test_a_failed_commit_ends_the_journal_and_everybody_is_told(journal: J
     with pytest.raises(JournalError, match=r"journal\.sqlite3 failed and takes no more events: .*full"):
         await journal.committed(22)
     with pytest.raises(JournalError, match="full"):
-        await waits_too
+        await asyncio.wait_for(waits_too, 10)
     assert journal.failure is not None
     assert journal.stats().failure == journal.failure
     await journal.committed(20)  # what is safe stays safe

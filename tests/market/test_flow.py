@@ -165,6 +165,14 @@ def test_a_whale_order_has_the_floor_or_more(order: float, orders: int) -> None:
     assert whale.totals(T0) == (usd(order) * orders, 0, orders)
 
 
+def test_fills_after_it_became_a_whale_are_added_once() -> None:
+    whale = WhaleFlow(WhaleParams())
+    for amount in (40_000, 60_000, 5, 7):
+        whale.add(usd(amount), False, T0, T0)
+    whale.add(usd(50_000), False, T0 + MS, T0)  # another order
+    assert whale.totals(T0) == (0, usd(100_012), 1)
+
+
 def trade(whale: WhaleFlow, second: float, amount: float, buys: bool) -> None:
     now = T0 + int(second * NS)
     whale.add(usd(amount), buys, now, now)
@@ -214,10 +222,10 @@ def test_whale_needs_an_unbroken_hour(after_ns: int, there: bool) -> None:
 
 
 def day_of_orders(until_ns: int, large: float) -> WhaleFlow:
-    """One order a minute, 98 small ones to two large ones, up to `until_ns` after T0."""
+    """One order a minute, one large one to 24 small ones, up to `until_ns` after T0."""
     whale = WhaleFlow(WhaleParams())
     for minute in range(until_ns // MINUTE_NS + 1):
-        trade(whale, 60 * minute, large if minute % 50 == 49 else 1000, buys=True)
+        trade(whale, 60 * minute, large if minute % 25 == 24 else 1000, buys=True)
     return whale
 
 
@@ -248,7 +256,8 @@ def test_the_percentile_forgets_after_a_day_and_survives_a_gap() -> None:
 def test_after_more_than_a_day_without_trades_the_percentile_starts_over() -> None:
     whale = day_of_orders(DAY_NS, 400_000)
     whale.gap()
-    trade(whale, 2 * 86400 + 1, 1, buys=True)
+    for second in range(200):
+        trade(whale, 2 * 86400 + second, 400_000, buys=True)
     assert whale.threshold_usd == 100_000
 
 

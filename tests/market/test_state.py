@@ -174,7 +174,7 @@ def test_ofi_follows_the_book_until_quotes_come() -> None:
     assert by_book.state(T0 + 10 * NS) is ReadingState.STALE
     market.apply(quote(9.0), T0 + 10 * NS)
     assert market.reading("ofi", BTC, T0 + 10 * NS).value is None  # a new window, from quotes alone
-    market.apply(diff(12, 11, [(99.0, 1.0)]), T0 + 11 * NS)
+    market.apply(diff(12, 11, [(99.5, 1.0)]), T0 + 11 * NS)
     market.apply(quote(8.0), T0 + 19 * NS)
     by_quotes = market.reading("ofi", BTC, T0 + 20 * NS)
     assert by_quotes.value is not None and by_quotes.value.base == -1.0
@@ -213,12 +213,15 @@ def test_a_feed_that_goes_down_takes_everything_with_it() -> None:
     for name in ("ofi", "walls", "taker_5m", "whale_cvd"):
         reading = market.reading(name, BTC, T0 + 4000 * NS)
         assert reading.value is None
-        assert reading.reason.startswith("coinglass:" if name in ("walls", "taker_5m") else "own: nothing received")
+        assert reading.reason.endswith("own: no usable book" if name == "walls" else "own: nothing received yet")
     assert (btc.last, btc.trade_age_ns(T0 + 300 * NS)) == (100.0, NS)
     market.apply(diff(11, 10), T0 + 300 * NS)  # would have followed, but the book is replaced, not continued
     assert not btc.usable
     market.feed_down("again")
     assert len(market.notes) == 1
+    market.apply(snapshot(11), T0 + 301 * NS)
+    assert btc.usable
+    assert market.reading("ofi", BTC, T0 + 311 * NS).value is not None  # from the book, until quotes come again
 
 
 def test_a_walls_reading_is_partial_and_kept_by_coin() -> None:
@@ -241,6 +244,19 @@ def test_a_new_snapshot_of_a_usable_book_does_not_lose_the_walls() -> None:
         market.sample(now)
     assert market.reading("walls", BTC, T0 + 61 * NS).value is not None
     assert btc.book.resyncs == 0
+
+
+def test_a_new_snapshot_at_another_price_does_not_hide_walls() -> None:
+    market, _ = one()
+    for last_id, mid in ((10, 100.0), (11, 103.0)):
+        bids = [(mid - 0.1 * i, 10_000.0) for i in range(1, 20)]
+        asks = [(mid + 0.1 * i, 10_000.0) for i in range(1, 20)]
+        asks[9] = (mid + 1.0, 900_000.0)
+        market.apply(BookSnapshot("BTCUSDT", last_id, AHEAD, bids, asks), T0)
+        market.sample(T0)
+    for second in range(1, 61):
+        market.sample(T0 + second * NS)
+    assert [wall.price for wall in market.reading("walls", BTC, T0 + 60 * NS).value.asks] == [104.0]
 
 
 def test_readings_from_outside_and_our_own_are_one_order() -> None:

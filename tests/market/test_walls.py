@@ -54,6 +54,12 @@ class Scene:
             self.set(price, 0)
         self.set(bid, SMALL, Side.BUY)
 
+    def fall_to(self, ask: float) -> None:
+        """Takes every bid at or over this price away and puts an ask there."""
+        for price, _ in self.book.range_levels(Side.BUY, ask, 1e9):
+            self.set(price, 0, Side.BUY)
+        self.set(ask, SMALL)
+
     def run(self, seconds: int) -> None:
         for _ in range(seconds):
             self.now += NS
@@ -104,7 +110,7 @@ def test_a_wall_stands_when_80_percent_of_the_samples_showed_it(missed: int, sta
 @pytest.mark.parametrize(
     ("quantity", "seconds", "standing"),
     [
-        (210_000, 300, True),  # 70 %
+        (210_000, 90, True),  # 70 %
         (207_000, 30, True),  # 69 %, seen for 29 s
         (207_000, 31, False),
         (0, 30, True),
@@ -210,6 +216,46 @@ def test_a_wall_that_vanished_far_away_is_dropped_when_price_comes_near() -> Non
     assert scene.asks() == []
 
 
+@pytest.mark.parametrize("standing_s", [1, 60])
+def test_a_wall_pulled_as_price_turns_away_is_dropped(standing_s: int) -> None:
+    scene = Scene()
+    scene.set(CLOSE, 300_000)
+    scene.run(standing_s)  # near, the last time it was there
+    scene.fall_to(99.7)
+    scene.set(CLOSE, 0)
+    scene.run(1)
+    scene.set(CLOSE, 300_000)
+    scene.run(60)
+    assert scene.asks() == []  # a new wall with a new age
+    scene.run(1)
+    assert scene.asks()
+
+
+def test_a_wall_that_shrinks_while_price_is_near_and_vanishes_later_is_dropped() -> None:
+    scene = standing_wall(100.25)  # 25 bps
+    scene.rise_to(100.1)
+    scene.set(100.25, 190_000)
+    scene.run(1)  # 63 % left, mid 100.125: 12 bps
+    assert scene.asks()
+    scene.fall_to(99.9)
+    scene.set(100.25, 100_000)
+    scene.run(1)
+    assert scene.asks() == []
+
+
+def test_trades_in_another_wall_do_not_explain_what_vanished() -> None:
+    scene = Scene()
+    scene.set(100.05, 300_000)
+    scene.set(CLOSE, 300_000)
+    scene.run(61)
+    assert len(scene.asks()) == 2
+    scene.tracker.on_trade(100.05, 300_000 * 100.05)
+    scene.set(100.05, 0)
+    scene.set(CLOSE, 0)
+    scene.run(1)
+    assert scene.asks() == [pytest.approx(100.05)]
+
+
 # --- candidates and identity ----------------------------------------------------------------------------------------
 
 
@@ -306,6 +352,16 @@ def test_the_largest_three_within_5_percent() -> None:
         scene.set(price, quantity)
     scene.run(61)
     assert scene.asks() == [pytest.approx(price) for price in (101.05, 101.55, 104.95)]
+
+
+def test_a_wall_that_is_left_more_than_5_percent_behind_is_not_reported() -> None:
+    scene = Scene(reach=8.0)
+    scene.set(104.95, 350_000)
+    scene.run(61)
+    assert scene.asks()
+    scene.fall_to(99.9)
+    scene.run(1)  # mid 99.875, 5.08 %
+    assert scene.asks() == []
 
 
 def test_a_wall_that_price_has_passed_is_not_reported() -> None:

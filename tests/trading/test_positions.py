@@ -121,7 +121,9 @@ def test_a_closed_position_tells_profit_after_fees_in_usd_and_r(
     assert (closed["reason"], closed["fees_usd"], closed["held_s"]) == ("stop", "2.6", 90.0)
     assert desks.portfolio.equity_usd() == Decimal(10_000) + Decimal(pnl)
     assert desks.portfolio.position(BTC) is None
-    assert desks.portfolio.last_close(BTC) == (NOW + 90 * NS, direction, "stop")
+    assert desks.portfolio.last_close_ns(BTC) == NOW + 90 * NS
+    assert desks.portfolio.last_stop_ns(BTC, direction) == NOW + 90 * NS
+    assert desks.portfolio.last_stop_ns(BTC, direction.opposite) is None
 
 
 def test_equity_follows_the_mark_to_the_last_digit_also_when_the_mean_price_has_no_end() -> None:
@@ -146,9 +148,8 @@ def test_funding_is_unknown_not_zero_when_a_funding_time_passed_while_open() -> 
 def test_entries_of_the_day_are_counted_and_a_new_utc_day_starts_over() -> None:
     desks = Desks()
     desks.open()
-    assert (desks.portfolio.entries_today(BTC), desks.portfolio.entries_today()) == (1, 1)
-    desks.portfolio.roll_day(NOW + 86_400 * NS)
-    assert desks.portfolio.entries_today() == 0
+    assert (desks.portfolio.entries_today(NOW, BTC), desks.portfolio.entries_today(NOW)) == (1, 1)
+    assert desks.portfolio.entries_today(NOW + 86_400 * NS) == 0
 
 
 def test_a_clean_stop_cancels_the_entry_that_is_on_its_way_and_nothing_else() -> None:

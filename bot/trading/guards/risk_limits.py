@@ -13,7 +13,7 @@ from bot.domain import params
 from bot.domain.ports import View
 from bot.domain.values import Outcome, Signal, Verdict
 from bot.trading.guards.base import Finding, GuardBase, SafetyParams
-from bot.trading.risk import check_limits
+from bot.trading.risk import check_limits, in_short
 
 
 class RiskLimits(GuardBase[SafetyParams]):
@@ -27,7 +27,7 @@ class RiskLimits(GuardBase[SafetyParams]):
     def check(self, signal: Signal, view: View) -> Verdict:
         breach = check_limits(signal, view, self.context.risk)
         if breach is None:
-            return self.verdict(Finding(Outcome.PASS))
+            return self.verdict(Finding(Outcome.PASS, in_short(signal, view)))
         return self.refuse(breach.reason, breach.value, breach.threshold)
 
     def refuse(self, reason: str, value: str | None = None, threshold: str | None = None) -> Verdict:

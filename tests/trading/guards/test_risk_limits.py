@@ -23,7 +23,8 @@ def check(view: FakeView, direction: Direction = LONG, **risk: object) -> Verdic
 
 def test_a_live_market_and_an_empty_account_pass() -> None:
     verdict = check(FakeView())
-    assert (verdict.outcome, verdict.value, verdict.reason) == (PASS, None, "")
+    assert (verdict.outcome, verdict.value) == (PASS, None)
+    assert verdict.reason == "ACTIVE; ages: book 0.00 s, trades 0.00 s, mark 0.00 s (venue); 0 entries today"
 
 
 @pytest.mark.parametrize(
@@ -118,14 +119,22 @@ def test_cooldown_of_a_long(
     age_s: float, closed: Direction, reason: str, outcome: Outcome, threshold: str | None
 ) -> None:
     view = FakeView()
-    view.portfolio.closes[BTC] = (NOW - round(age_s * NS), closed, reason)
+    view.portfolio.closes[BTC, closed, reason] = NOW - round(age_s * NS)
     verdict = check(view, LONG)
     assert (verdict.outcome, verdict.threshold) == (outcome, threshold)
 
 
+def test_a_later_close_the_other_way_does_not_end_a_stop_outs_rest() -> None:
+    view = FakeView()
+    view.portfolio.closes[BTC, LONG, "stop"] = NOW - 1500 * NS
+    view.portfolio.closes[BTC, SHORT, "tp_4"] = NOW - 1000 * NS
+    assert check(view, LONG).outcome is BLOCK
+    assert check(view, SHORT).outcome is PASS
+
+
 def test_a_longer_general_cooldown_holds_after_a_stop_too() -> None:
     view = FakeView()
-    view.portfolio.closes[BTC] = (NOW - 1900 * NS, LONG, "stop")
+    view.portfolio.closes[BTC, LONG, "stop"] = NOW - 1900 * NS
     assert check(view, cooldown_s=3600).threshold == "3600"
 
 
@@ -158,7 +167,7 @@ def _full(view: FakeView) -> None:
 
 
 def _closed(view: FakeView) -> None:
-    view.portfolio.closes[BTC] = (NOW, LONG, "stop")
+    view.portfolio.closes[BTC, LONG, "stop"] = NOW
 
 
 def _spent(view: FakeView) -> None:
