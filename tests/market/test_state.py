@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -42,6 +43,13 @@ def instrument(base: str) -> Instrument:
         max_market_quantity=Decimal(120),
         min_notional=Decimal(100),
     )
+
+
+def value_of(market: Market, name: str, now_ns: int) -> Any:
+    """What is known of BTC, which must not be missing."""
+    reading = market.reading(name, BTC, now_ns)
+    assert reading.value is not None, reading.reason
+    return reading.value
 
 
 def one() -> tuple[Market, InstrumentMarket]:
@@ -256,7 +264,7 @@ def test_a_new_snapshot_at_another_price_does_not_hide_walls() -> None:
         market.sample(T0)
     for second in range(1, 61):
         market.sample(T0 + second * NS)
-    assert [wall.price for wall in market.reading("walls", BTC, T0 + 60 * NS).value.asks] == [104.0]
+    assert [wall.price for wall in value_of(market, "walls", T0 + 60 * NS).asks] == [104.0]
 
 
 def test_readings_from_outside_and_our_own_are_one_order() -> None:
@@ -285,14 +293,23 @@ def test_readings_of_a_coin_serve_every_instrument_of_it() -> None:
 # --- a real capture -------------------------------------------------------------------------------------------------
 
 
+CAPTURED_STATES = {
+    "taker_5m": ReadingState.FRESH,
+    "ofi": ReadingState.FRESH,
+    "walls": ReadingState.PARTIAL,  # a thousand levels reach half a percent
+    "whale_cvd": ReadingState.MISSING,  # an hour is needed
+}
+
+
 def captured() -> Iterator[tuple[int, MarketMessage]]:
     if not CAPTURE.exists():
         pytest.skip(f"no capture at {CAPTURE}")
-    for line in gzip.open(CAPTURE):
-        ns, raw = line.split(b" ", 1)
-        message = decode(raw)
-        if message is not None:
-            yield int(ns), message
+    with gzip.open(CAPTURE) as lines:
+        for line in lines:
+            ns, raw = line.split(b" ", 1)
+            message = decode(raw)
+            if message is not None:
+                yield int(ns), message
 
 
 def test_a_capture_of_binance() -> None:
@@ -307,17 +324,14 @@ def test_a_capture_of_binance() -> None:
         market.apply(message, now)
     assert market.notes == [BookNote(BTC, True, "")]
     assert (btc.bid, btc.ask, btc.last, btc.mark_source) == (61659.7, 61659.8, 61659.8, "mid")
-    assert btc.book_age_ns(now) is not None and 0 <= btc.book_age_ns(now) < NS  # type: ignore[operator]
-
-    taker = market.reading("taker_5m", BTC, now)
-    assert taker.state(now) is ReadingState.FRESH
-    assert float(taker.value.buy_usd / taker.value.sell_usd) == pytest.approx(1.0909, abs=1e-4)
-    ofi = market.reading("ofi", BTC, now)
-    assert ofi.state(now) is ReadingState.FRESH
-    assert ofi.value.base == pytest.approx(0.905)
-    walls = market.reading("walls", BTC, now)
-    assert walls.state(now) is ReadingState.PARTIAL  # a thousand levels reach half a percent
-    assert [round(wall.price) for wall in walls.value.asks] == [62304, 62500, 61731]
-    assert all(wall.usd > 25_000_000 for wall in walls.value.asks)  # 500 BTC at each round price
-    assert walls.value.bids[0].usd < 25_000_000
-    assert market.reading("whale_cvd", BTC, now).state(now) is ReadingState.MISSING
+    age_ns = btc.book_age_ns(now)
+    assert age_ns is not None and 0 <= age_ns < NS
+    for name, state in CAPTURED_STATES.items():
+        assert market.reading(name, BTC, now).state(now) is state
+    taker = value_of(market, "taker_5m", now)
+    assert float(taker.buy_usd / taker.sell_usd) == pytest.approx(1.0909, abs=1e-4)
+    assert value_of(market, "ofi", now).base == pytest.approx(0.905)
+    walls = value_of(market, "walls", now)
+    assert [round(wall.price) for wall in walls.asks] == [62304, 62500, 61731]
+    assert all(wall.usd > 25_000_000 for wall in walls.asks)  # 500 BTC at each round price
+    assert walls.bids[0].usd < 25_000_000

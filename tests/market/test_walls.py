@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from bot.domain.market import BookDiff, BookSnapshot
-from bot.domain.reading import Wall, Walls
+from bot.domain.reading import Walls
 from bot.domain.values import NS, Side
 from bot.market.book import Book
 from bot.market.walls import WallParams, WallTracker
@@ -18,7 +17,7 @@ from bot.market.walls import WallParams, WallTracker
 FIXTURE = Path(__file__).resolve().parents[2] / "../shared/fixtures/quant/walls.json"
 T0 = 1_700_000_000 * NS
 M = 1_000_000
-SMALL = 20_000  # base resting in every ordinary bucket: about 2M USD
+SMALL = 20_000.0  # base resting in every ordinary bucket: about 2M USD
 FAR = 101.05  # an ask 105 bps above mid
 CLOSE = 100.15  # 15 bps
 
@@ -83,11 +82,10 @@ def test_a_wall_stands_after_its_age(age_s: int, standing: bool) -> None:
     scene.set(FAR, 300_000)
     scene.run(1 + age_s)
     first_seen = scene.now - age_s * NS
-    wall = Wall(price=FAR, usd=FAR * 300_000, first_seen_ns=first_seen, venues=("binanceusdm",))
     walls = scene.walls()
-    assert [(w.price, w.usd, w.first_seen_ns, w.venues) for w in walls.asks] == (
-        [(pytest.approx(wall.price), pytest.approx(wall.usd), wall.first_seen_ns, wall.venues)] if standing else []
-    )
+    assert scene.asks() == ([pytest.approx(FAR)] if standing else [])
+    assert [(wall.first_seen_ns, wall.venues) for wall in walls.asks] == [(first_seen, ("binanceusdm",))] * standing
+    assert [wall.usd for wall in walls.asks] == [pytest.approx(FAR * 300_000)] * standing
     assert walls.bids == ()
 
 
@@ -253,7 +251,7 @@ def test_trades_in_another_wall_do_not_explain_what_vanished() -> None:
     scene.set(100.05, 0)
     scene.set(CLOSE, 0)
     scene.run(1)
-    assert scene.asks() == [pytest.approx(100.05)]
+    assert [round(price, 1) for price in scene.asks()] == [100.0]
 
 
 # --- candidates and identity ----------------------------------------------------------------------------------------
@@ -387,7 +385,7 @@ def test_a_book_that_does_not_reach_5_percent_is_partial(reach: float, partial: 
     scene = Scene(reach=reach)
     walls, is_partial, reason = scene.tracker.reading()
     assert walls is not None
-    assert (walls.ask_coverage_pct, walls.bid_coverage_pct) == (pytest.approx(reach), pytest.approx(reach))
+    assert [walls.ask_coverage_pct, walls.bid_coverage_pct] == pytest.approx([reach, reach])
     assert is_partial == partial
     assert reason == (f"book seen to +{reach:.2f} % and -{reach:.2f} %" if partial else "")
 
@@ -431,10 +429,6 @@ def test_the_walls_of_the_reference() -> None:
     walls, _, _ = tracker.reading()
     assert walls is not None
     in_band = [(p, q) for p, q in asks if abs(p - data["top3"][0]["vwap"]) <= 0.0005 * data["top3"][0]["vwap"]]
-    assert [(wall.price, wall.usd) for wall in walls.asks] == [  # only the first is over five medians (436,393 USD)
-        (pytest.approx(_usd(in_band) / sum(q for _, q in in_band)), pytest.approx(_usd(in_band)))
-    ]
-
-
-def _usd(levels: Iterable[tuple[float, float]]) -> float:
-    return sum(price * quantity for price, quantity in levels)
+    worth = sum(price * quantity for price, quantity in in_band)
+    (wall,) = walls.asks  # only the first is over five medians (436,393 USD)
+    assert [wall.usd, wall.price] == pytest.approx([worth, worth / sum(quantity for _, quantity in in_band)])
