@@ -36,12 +36,13 @@ def whole(what: str, shown: dict[str, Any]) -> RenderableType:
 
 def _head(what: str, status: dict[str, Any]) -> RenderableType:
     style = "bold green" if status["state"] == "ACTIVE" else "bold yellow"
+    counts = status["this_session"]
     line = Text.assemble(
         (f"{status['state']} ", style),
         f"({status['state_reason']})  market time {clock_text(status['engine_time_ns'])} UTC  ",
         f"equity {float(status['equity_usd']):.2f} USD  ",
-        f"signals {status['signals']}, allowed {status['allowed']}, refused {status['blocked']}  ",
-        f"opened {status['opened']}, closed {status['closed']}",
+        f"signals {counts['signals']}, allowed {counts['allowed']}, refused {counts['blocked']}  ",
+        f"opened {counts['opened']}, closed {counts['closed']}",
     )
     return Panel(line, title=what, title_align="left")
 

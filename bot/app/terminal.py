@@ -67,9 +67,10 @@ class Screen:
 
 def plain_line(shown: dict[str, Any]) -> str:
     status, market = shown["status"], shown["market"]
+    counts = status["this_session"]
     book = f"{market['bid']} / {market['ask']}" if market["usable"] else "no book"
     return (
         f"{clock_text(status['engine_time_ns'])} {status['state']} {market['symbol']} {book}, last {market['last']}, "
-        f"signals {status['signals']} (allowed {status['allowed']}), open {len(shown['positions'])}, "
+        f"signals {counts['signals']} (allowed {counts['allowed']}), open {len(shown['positions'])}, "
         f"equity {float(status['equity_usd']):.2f} USD, frame {status['frames']}"
     )

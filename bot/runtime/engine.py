@@ -132,6 +132,8 @@ class Engine:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def answer() -> None:
+            if done.done():  # whoever asked has gone away
+                return
             try:
                 done.set_result(look())
             except Exception as error:  # noqa: BLE001  it belongs to whoever asked, not to the engine
@@ -144,7 +146,7 @@ class Engine:
         """Returns once every frame that waits has been taken and nothing is on its way to the venue."""
         if self._stepping or self._sending or self._inbox.head() is not None:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting_idle.append(lambda: done.set_result(None))
+            self._waiting_idle.append(lambda: None if done.done() else done.set_result(None))
             await done
 
     def note(self, emit: Emit) -> None:

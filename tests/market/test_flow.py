@@ -262,6 +262,14 @@ def test_after_more_than_a_day_without_trades_the_percentile_starts_over() -> No
     assert whale.threshold_usd == 100_000
 
 
+@pytest.mark.parametrize(("small", "large", "known"), [(98, 2, True), (99, 1, False), (98, 1, True), (396, 4, False)])
+def test_the_percentile_is_what_99_of_100_orders_do_not_exceed(small: int, large: int, known: bool) -> None:
+    histogram = OrderSizes(usd(100_000))
+    for amount in [1000] * small + [400_000] * large:
+        histogram.record(usd(amount), T0)
+    assert (histogram.percentile_99(T0) > usd(390_000)) == known
+
+
 @given(st.lists(st.integers(1, 10**14), min_size=1, max_size=300))
 def test_the_percentile_is_at_most_one_percent_low(sizes: list[int]) -> None:
     floor = usd(100_000)
@@ -284,7 +292,7 @@ def test_imbalance_of_each_quote_as_published() -> None:
     ofi_values = fixture("ofi")
     ofi = OrderFlowImbalance(OfiParams())
     quotes = ofi_values["quotes_pb_qb_pa_qa"]
-    e_n = [ofi.update(*quote, now_ns=T0 + i * NS) for i, quote in enumerate(quotes)]
+    e_n = [ofi.update(bid, sizes_bid, ask, sizes_ask, T0 + i * NS) for i, (bid, sizes_bid, ask, sizes_ask) in enumerate(quotes)]
     assert e_n == [0, *ofi_values["e_n"]]
     value, _ = ofi.value(T0 + 10 * NS - 1)
     assert value is None
