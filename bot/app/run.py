@@ -38,6 +38,7 @@ from bot.runtime.tape_feed import TapeFeed
 
 TAPE_ENDED = "tape ended"
 INTERRUPTED = "interrupted"
+HISTORY_PAGE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ class _Session:
         tasks = {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks |= {"feed": feed.run(), "display": display.run()}
+        await self._recall()
         begin(parts, self._tape)
         try:
             with self._on_signals():
@@ -171,6 +173,14 @@ class _Session:
 
     def outcome(self) -> Outcome:
         return Outcome(summary_of(self._parts, self._projection, self._digest, self._tape), self._reason)
+
+    async def _recall(self) -> None:
+        """What earlier sessions left in the journal, so that the running engine answers as the journal would."""
+        since = 0
+        while events := await self._journal.read(since_seq=since, limit=HISTORY_PAGE):
+            for event in events:
+                self._projection.apply(event)
+            since = events[-1].seq
 
     async def _tape_ended(self) -> None:
         await self._parts.engine.idle()

@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Projection:
     """Remembers the last `limit` signals and as many finished positions with their orders, and all that is open.
 
-    Counts and sums in `status` are of the events since the last ENGINE_STARTED, those under `all_sessions` of all applied.
+    Counts and sums in `status` cover every event applied, those under `this_session` the events since ENGINE_STARTED.
     """
 
     def __init__(self, limit: int = 1000) -> None:
@@ -75,8 +75,8 @@ class Projection:
             "state_reason": self._state_reason,
             "last_seq": last and last.seq,
             "last_ts": last and last.ts,
-            **self._this_session.view(),
-            "all_sessions": self._all.view(),
+            **self._all.view(),
+            "this_session": self._this_session.view(),
             "open_positions": len(self._in_state(PositionState.OPEN)),
             "working_orders": len(self.orders()),
             "abandoned": {
@@ -91,10 +91,8 @@ class Projection:
 
     def closed(self, limit: int = 50) -> list[Data]:
         """The last that closed, newest first."""
-        closed = sorted(
-            self._in_state(PositionState.CLOSED), key=lambda each: int(each.closed["closed_ns"]), reverse=True
-        )
-        return [position.view() for position in closed[:limit]]
+        closed = reversed(self._in_state(PositionState.CLOSED))
+        return [position.view() for position in islice(closed, limit)]
 
     def orders(self, all: bool = False) -> list[Data]:  # noqa: A002 - the command's own word
         """Working ones (or all that are remembered), oldest first; one whose fate is unknown counts as working."""
@@ -182,7 +180,10 @@ class Projection:
         self._position_of(event, data).story.append({"kind": event.kind} | _stamped(event, data))
 
     def _position_closed(self, event: Event, data: Data) -> None:
-        self._position_of(event, data).close(event.ts, data)
+        position = self._position_of(event, data)
+        position.close(event.ts, data)
+        del self._positions[data["position_id"]]
+        self._positions[data["position_id"]] = position  # kept in the order in which they closed
 
     def _max_pain_result(self, event: Event, data: Data) -> None:
         self._position_of(event, data).max_pain_result = _stamped(event, data)

@@ -74,7 +74,6 @@ class InstrumentMarket:
     def on_snapshot(self, snapshot: BookSnapshot, now_ns: int) -> None:
         was_usable = self.book.usable
         reason = self.book.apply_snapshot(snapshot)
-        self.walls.reanchored()
         self._after_depth(was_usable, reason, now_ns)
 
     def on_diff(self, diff: BookDiff, now_ns: int) -> None:

@@ -108,14 +108,10 @@ class WallTracker:
     def reset(self) -> None:
         self._tracked: dict[Side, list[_Tracked]] = {side: [] for side in Side}
         self._since_ns: int | None = None
-        self._anchor = 0.0  # what the book measures its buckets from; 0.0: not known
+        self._anchor = 0.0
         self._mid = 0.0
         self._coverage_pct: dict[Side, float] = {}
         self._fence()
-
-    def reanchored(self) -> None:
-        """The book was loaded anew, so it measures its buckets from a price that we do not know."""
-        self._anchor = 0.0
 
     def on_trade(self, price: float, usd: float) -> None:
         if self._bid_high < price < self._ask_low:  # most trades: no band is that near
@@ -127,8 +123,9 @@ class WallTracker:
 
     def sample(self, book: Book, now_ns: int) -> None:
         """Once a second: measures what is tracked, forgets what is lost, finds what is new."""
-        mid = book.mid
-        if mid is None or not book.usable:
+        book.reanchor_if_moved()
+        mid, anchor = book.mid, book.anchor_price
+        if mid is None or anchor is None:
             self.reset()
             return
         if self.last_ns is not None and now_ns - self.last_ns > _HOLE_NS:
@@ -136,9 +133,8 @@ class WallTracker:
         if self._since_ns is None:
             self._since_ns = now_ns
         self.last_ns = now_ns
-        self._mid = mid
+        self._mid, self._anchor = mid, anchor
         self._coverage_pct = {side: book.coverage_pct(side) for side in Side}
-        self._keep_anchor(book, mid)
         for side in Side:
             self._follow(book, side, now_ns)
         self._fence()
@@ -160,13 +156,6 @@ class WallTracker:
         )
         partial = min(asks, bids) < REACH_PCT
         return walls, partial, f"book seen to +{asks:.2f} % and -{bids:.2f} %" if partial else ""
-
-    def _keep_anchor(self, book: Book, mid: float) -> None:
-        if not self._anchor:
-            book.anchor(mid)
-        elif not book.reanchor_if_moved():
-            return
-        self._anchor = mid
 
     def _follow(self, book: Book, side: Side, now_ns: int) -> None:
         buckets = book.bucket_usd(side)

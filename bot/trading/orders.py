@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from bot.domain.events import Emit, text
@@ -29,12 +28,20 @@ _EVENT = {
 
 
 class _Entry:
-    __slots__ = ("filled", "order", "terminal")
+    """`order` is as the venue last accepted it, `wanted` as an amendment under way asks for it."""
+
+    __slots__ = ("order", "terminal", "wanted")
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.filled = Decimal(0)
+        self.wanted: Order | None = None
         self.terminal = False
+
+    def amended(self, status: OrderStatus) -> None:
+        if status is OrderStatus.ACK and self.wanted is not None:
+            self.order = self.wanted
+        if status is not OrderStatus.SENT:
+            self.wanted = None
 
 
 class Orders:
@@ -51,6 +58,8 @@ class Orders:
                 self._orders[order.client_order_id] = _Entry(order)
                 return [self._intent(order, "place", order.reason)]
             case AmendOrder(order=order, reason=reason):
+                if order.client_order_id in self._orders:
+                    self._orders[order.client_order_id].wanted = order
                 return [self._intent(order, "amend", reason)]
             case CancelOrder(order=order, reason=reason):
                 return [self._intent(order, "cancel", reason)]
@@ -70,6 +79,8 @@ class Orders:
         entry = self._orders.get(update.client_order_id)
         if entry is None:
             return [_stranger(update.instrument, update.client_order_id, f"{update.status} of an order we do not know")]
+        if update.command == "amend":
+            entry.amended(update.status)
         answers: list[Message] = []
         kind = _EVENT.get(update.status)
         if kind is not None:
@@ -98,7 +109,6 @@ class Orders:
             return [
                 _stranger(fill.instrument, fill.client_order_id, f"fill {fill.trade_id} of an order we do not know")
             ]
-        entry.filled += fill.quantity
         order = entry.order
         emit = Emit(
             kind="FILL",

@@ -141,7 +141,7 @@ async def test_a_failed_commit_ends_the_journal_and_everybody_is_told(journal: J
     await reads
     journal.put([event(21), event(22, data={"text": "x" * 100_000})])
     with pytest.raises(JournalError, match=r"journal\.sqlite3 failed and takes no more events: .*full"):
-        await journal.committed(22)
+        await asyncio.wait_for(journal.committed(22), 10)
     with pytest.raises(JournalError, match="full"):
         await asyncio.wait_for(waits_too, 10)
     assert journal.failure is not None

@@ -291,12 +291,13 @@ def test_the_percentile_is_at_most_one_percent_low(sizes: list[int]) -> None:
 def test_imbalance_of_each_quote_as_published() -> None:
     ofi_values = fixture("ofi")
     ofi = OrderFlowImbalance(OfiParams())
-    quotes = ofi_values["quotes_pb_qb_pa_qa"]
-    e_n = [ofi.update(bid, sizes_bid, ask, sizes_ask, T0 + i * NS) for i, (bid, sizes_bid, ask, sizes_ask) in enumerate(quotes)]
+    quotes: list[Any] = [(*quote, T0 + i * NS) for i, quote in enumerate(ofi_values["quotes_pb_qb_pa_qa"])]
+    e_n = [ofi.update(*quote) for quote in quotes]
     assert e_n == [0, *ofi_values["e_n"]]
     value, _ = ofi.value(T0 + 10 * NS - 1)
     assert value is None
-    ofi.update(*quotes[-1], now_ns=T0 + 9 * NS)
+    again = [*quotes[-1][:4], T0 + 9 * NS]
+    ofi.update(*again)
     value, _ = ofi.value(T0 + 10 * NS)
     assert value is not None
     assert value.base == ofi_values["sum"]

@@ -39,7 +39,6 @@ class Scene:
         bids = [(round(mid - offset, 3), SMALL) for offset in offsets]
         asks = [(round(mid + offset, 3), SMALL) for offset in offsets]
         assert self.book.apply_snapshot(BookSnapshot(None, self._id, 0, bids, asks)) is None
-        self.tracker.reanchored()
 
     def set(self, price: float, quantity: float, side: Side = Side.SELL) -> None:
         levels, before = [(price, quantity)], self._id

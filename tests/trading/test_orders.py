@@ -1,0 +1,118 @@
+"""The desk that keeps our orders: their events, late and repeated reports, amendments."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from bot.domain.messages import Executed, OrderChanged
+from bot.domain.orders import (
+    AmendOrder,
+    CancelOrder,
+    Fill,
+    Order,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    PlaceOrder,
+)
+from bot.domain.values import Side
+from bot.trading.orders import Orders
+from tests.build import BTC, FakeView
+
+VIEW = FakeView()
+TIER = Order(
+    client_order_id="C1",
+    instrument=BTC,
+    signal_id="S1",
+    position_id="P1",
+    leg="tier_4",
+    side=Side.SELL,
+    type=OrderType.LIMIT,
+    quantity=Decimal("0.04"),
+    price=Decimal(66300),
+    reduce_only=True,
+)
+
+
+def update(status: OrderStatus, command: str = "place", reason: str = "") -> OrderUpdate:
+    return OrderUpdate(client_order_id="C1", instrument=BTC, status=status, command=command, reason=reason)
+
+
+def fill(trade_id: str = "T1") -> Fill:
+    return Fill(
+        client_order_id="C1",
+        instrument=BTC,
+        trade_id=trade_id,
+        side=Side.SELL,
+        price=Decimal(66300),
+        quantity=Decimal("0.01"),
+        fee=Decimal("0.1326"),
+        fee_asset="USDT",
+        maker=True,
+    )
+
+
+@pytest.fixture
+def desk() -> Orders:
+    orders = Orders()
+    (intent,) = orders.on(PlaceOrder(order=TIER), VIEW)
+    assert intent.kind == "ORDER_INTENT"  # type: ignore[union-attr]
+    return orders
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (OrderStatus.SENT, "ORDER_SENT"),
+        (OrderStatus.ACK, "ORDER_ACK"),
+        (OrderStatus.REJECTED, "ORDER_REJECTED"),
+        (OrderStatus.CANCELED, "ORDER_CANCELED"),
+        (OrderStatus.EXPIRED, "ORDER_CANCELED"),
+        (OrderStatus.DROPPED, "ORDER_CANCELED"),
+        (OrderStatus.UNKNOWN, "ORDER_UNKNOWN"),
+    ],
+)
+def test_each_report_is_one_event_with_the_whole_order(desk: Orders, status: OrderStatus, kind: str) -> None:
+    event, changed = desk.on(update(status), VIEW)
+    assert event.kind == kind  # type: ignore[union-attr]
+    data = event.data  # type: ignore[union-attr]
+    assert (data["leg"], data["quantity"], data["position_id"], data["signal_id"]) == ("tier_4", "0.04", "P1", "S1")
+    assert isinstance(changed, OrderChanged)
+
+
+def test_a_finished_order_stays_finished_and_says_so_once(desk: Orders) -> None:
+    desk.on(update(OrderStatus.CANCELED), VIEW)
+    late = desk.on(update(OrderStatus.FILLED), VIEW)
+    assert not [answer for answer in late if isinstance(answer, OrderChanged)]
+
+
+def test_a_fill_is_booked_once_per_trade_id_and_also_after_the_end(desk: Orders) -> None:
+    desk.on(update(OrderStatus.CANCELED), VIEW)
+    event, executed = desk.on(fill(), VIEW)
+    assert event.kind == "FILL"  # type: ignore[union-attr]
+    assert isinstance(executed, Executed)
+    assert desk.on(fill(), VIEW) == []
+    assert len(desk.on(fill("T2"), VIEW)) == 2
+
+
+def test_an_amendment_counts_from_its_acknowledgement_on(desk: Orders) -> None:
+    wanted = replace(TIER, price=Decimal(66133))
+    desk.on(AmendOrder(order=wanted, reason="wall"), VIEW)
+    sent, _ = desk.on(update(OrderStatus.SENT, "amend"), VIEW)
+    assert sent.data["price"] == "66300"  # type: ignore[union-attr]
+    ack, changed = desk.on(update(OrderStatus.ACK, "amend"), VIEW)
+    assert ack.data["price"] == "66133"  # type: ignore[union-attr]
+    assert changed.order.price == Decimal(66133)  # type: ignore[union-attr]
+
+
+def test_a_refused_amendment_or_cancel_does_not_finish_the_order(desk: Orders) -> None:
+    desk.on(AmendOrder(order=replace(TIER, price=Decimal(66133))), VIEW)
+    event, _ = desk.on(update(OrderStatus.REJECTED, "amend", "no"), VIEW)
+    assert event.data["price"] == "66300"  # type: ignore[union-attr]
+    desk.on(CancelOrder(order=TIER), VIEW)
+    desk.on(update(OrderStatus.REJECTED, "cancel", "order is finished"), VIEW)
+    _, changed = desk.on(update(OrderStatus.FILLED), VIEW)[-1:] * 2
+    assert isinstance(changed, OrderChanged)
