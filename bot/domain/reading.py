@@ -74,7 +74,8 @@ class Wall(Struct, frozen=True, kw_only=True):
 
 
 class Walls(Struct, frozen=True, kw_only=True):
-    """At most three standing walls a side, largest first, and how far from mid each side could be seen (percent).
+    """The three largest standing walls a side and every further institutional one, largest first, and how far from mid
+    each side could be seen (percent).
 
     `institutional_usd` is the threshold of this coin today: a wall of **more than** it is institutional.
     """

@@ -201,7 +201,9 @@ class WallTracker:
             for wall in self._tracked[side]
             if wall.stands and 0 < sign * (wall.price - self._mid) <= self._mid * REACH_PCT / 100
         ]
-        return tuple(sorted(standing, key=lambda wall: wall.usd, reverse=True)[:_TOP])
+        standing.sort(key=lambda wall: wall.usd, reverse=True)
+        # A nearer institutional wall is not left out for three larger ones behind it: entries and targets ask for the nearest.
+        return tuple(wall for rank, wall in enumerate(standing) if rank < _TOP or wall.usd > self._threshold)
 
 
 def _sums(levels: Iterable[Level]) -> tuple[float, float]:

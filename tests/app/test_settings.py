@@ -227,7 +227,7 @@ def test_unknown_names_are_refused_with_the_nearest(given: str, nearest: str | N
         ("venue.rest_url = 'host:80'", "must be like https://host"),
         ("venue.speed = 0", "greater than 0"),
         ("venue.speed = 10000.5", "less than or equal to 10000"),
-        ("venue.speed = nan", "less than or equal to 10000"),
+        ("venue.speed = nan", "finite number"),
     ],
 )
 def test_mistakes_of_a_file_name_it(toml: str, problem: str) -> None:

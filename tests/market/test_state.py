@@ -332,6 +332,6 @@ def test_a_capture_of_binance() -> None:
     assert float(taker.buy_usd / taker.sell_usd) == pytest.approx(1.0909, abs=1e-4)
     assert value_of(market, "ofi", now).base == pytest.approx(0.905)
     walls = value_of(market, "walls", now)
-    assert [round(wall.price) for wall in walls.asks] == [62304, 62500, 61731]
+    assert [round(wall.price) for wall in walls.asks[:3]] == [62304, 62500, 61731]
     assert all(wall.usd > 25_000_000 for wall in walls.asks)  # 500 BTC at each round price
     assert walls.bids[0].usd < 25_000_000
