@@ -99,14 +99,17 @@ class TakerFlow:
         self._slots.row(now_ns)[0 if taker_buys else 1] += micro
 
     def gap(self) -> None:
-        """Trades may have been missed. What was summed before has expired by the time there is a value again."""
+        """Trades may have been missed: the sums start over."""
         self._since_ns = None
+        self._slots = Slots(self.WINDOW_S, NS, (0, 0))
 
     def value(self, now_ns: int) -> tuple[Taker | None, str]:
         lacking = _unbroken(self._since_ns, self.WINDOW_S, now_ns)
-        if lacking:
+        if self._since_ns is None:
             return None, lacking
         buy, sell = self._slots.totals(now_ns)
+        if lacking:
+            return None, f"{lacking}, so far buys {buy / MICRO / 1e6:.2f}M and sells {sell / MICRO / 1e6:.2f}M USD"
         if buy + sell < self._min_micro:
             return None, f"only {(buy + sell) // MICRO} USD traded in 5 min, needs {self._min_micro // MICRO}"
         if sell == 0:

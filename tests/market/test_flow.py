@@ -80,7 +80,7 @@ def test_taker_needs_five_unbroken_minutes(after_ns: int, there: bool) -> None:
         assert (value.buy_usd, value.sell_usd) == (Decimal(60_000), Decimal("50000.25"))  # the dollar of T0 has expired
     else:
         assert value is None
-        assert reason == "299 s of 300 s unbroken"
+        assert reason == "299 s of 300 s unbroken, so far buys 0.06M and sells 0.05M USD"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Desks:
             SetTimer: lambda m: self.timers.__setitem__(m.key, m.due_ns),
             CancelTimer: lambda m: self.timers.pop(m.key, None),
         }
-        self._bus = Bus([Orders(), positions, self.exits], ROUTES, sinks, self.view)  # type: ignore[list-item]
+        self._bus = Bus([Orders(), positions, self.exits], ROUTES, sinks, self.view)
 
     def say(self, *messages: Any) -> None:
         for message in messages:
