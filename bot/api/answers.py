@@ -32,6 +32,10 @@ class Answers:
     def known(self, external_id: str) -> dict[str, Any] | None:
         return self._decided.get(external_id)
 
+    def awaited(self, external_id: str) -> bool:
+        """Whether somebody waits for this one's decision."""
+        return external_id in self._waiting
+
     async def wait(self, external_id: str, timeout_s: float) -> dict[str, Any] | None:
         """The decision, or None if there is none within `timeout_s`."""
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -18,13 +19,15 @@ from msgspec import to_builtins
 from bot.api.answers import Answers
 from bot.api.requests import SignalRequest, SymbolRequest, body_of
 from bot.api.snapshot import Live
-from bot.domain.errors import ConfigError
+from bot.domain.errors import ConfigError, JournalError
 from bot.domain.messages import CloseRequest, OutsideSignal, PauseRequest, ResumeRequest
 from bot.journal.writer import Journal
 
 BODY_LIMIT = 64 * 1024
 DECIDED_WITHIN_S = 2.0
 EVENTS_PAGE = 5_000
+LARGEST_SEQ = 2**63 - 1  # that the journal's file can hold, and that may be asked for
+PRICES = (Decimal("1e-12"), Decimal("1e12"))  # outside of these nothing is a price, and some would fill a disk with zeros
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -52,7 +55,7 @@ class ApiServer:
             middlewares=[self._only_our_host, self._need_token, self._errors], client_max_size=BODY_LIMIT
         )
         app.add_routes(self._routes())
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=DECIDED_WITHIN_S + 1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         try:
@@ -62,8 +65,9 @@ class ApiServer:
                 f"the API cannot listen on {host}:{port} ({error.strerror}); set api.port (BOT_API__PORT), 0 takes any free one"
             ) from None
         bound = self._runner.addresses[0][1]
-        self._hosts = {f"{name}:{bound}" for name in (host, "127.0.0.1", "localhost")}
-        return f"http://{host}:{bound}"
+        name = f"[{host}]" if ":" in host else host  # an IPv6 address
+        self._hosts = {f"{each}:{bound}" for each in (name, "127.0.0.1", "localhost")}
+        return f"http://{name}:{bound}"
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -75,7 +79,7 @@ class ApiServer:
             web.get("/api/status", self._look(lambda _: live.status())),
             web.get("/api/positions", self._look(lambda _: live.positions())),
             web.get("/api/orders", self._look(lambda r: live.projection.orders(all="all" in r.query))),
-            web.get("/api/signals", self._look(lambda r: live.projection.signals(int(r.query.get("limit", "50"))))),
+            web.get("/api/signals", self._look(lambda r: live.projection.signals(_whole(r, "limit", 50)))),
             web.get("/api/why", self._look(self._why)),
             web.get("/api/readings", self._look(self._readings)),
             web.get("/api/health", self._look(lambda _: self._health())),
@@ -115,7 +119,7 @@ class ApiServer:
 
     async def _events(self, request: web.Request) -> web.Response:
         """Events after `since`, at most a page; ask again from the last seq. They come from the journal itself."""
-        since, limit = int(request.query.get("since", "0")), int(request.query.get("limit", str(EVENTS_PAGE)))
+        since, limit = _whole(request, "since", 0), _whole(request, "limit", EVENTS_PAGE)
         kinds = tuple(filter(None, request.query.get("kinds", "").split(",")))
         events = await self._journal.read(since_seq=since, limit=min(limit, EVENTS_PAGE), kinds=kinds or None)
         return _json([event.to_dict() for event in events])
@@ -133,8 +137,8 @@ class ApiServer:
         """Hand in a signal and answer with what was decided. A repeated id is ignored and says so."""
         wanted = await body_of(request, SignalRequest)
         instrument = self._instrument(wanted.symbol)
-        if wanted.price is not None and not (wanted.price.is_finite() and wanted.price > 0):
-            raise ValueError(f"price must be a positive number, got {wanted.price}")
+        if wanted.price is not None and not (wanted.price.is_finite() and PRICES[0] <= wanted.price <= PRICES[1]):
+            raise ValueError(f"price must be a positive number that can be a price, got {wanted.price}")
         signal = OutsideSignal(
             external_id=wanted.id,
             instrument=instrument,
@@ -146,10 +150,14 @@ class ApiServer:
         known = self._answers.known(wanted.id)
         if known is not None:
             return _json({"duplicate": True, **known})
-        self._operator(msgspec.json.encode(signal))
+        repeated = self._answers.awaited(wanted.id)
+        if not repeated:
+            self._operator(msgspec.json.encode(signal))
         decided = await self._answers.wait(wanted.id, DECIDED_WITHIN_S)
         if decided is None:
             return _json({"accepted": True, "decided": False}, status=202)
+        if repeated:
+            return _json({"duplicate": True, **decided})
         return _json({"accepted": True, **decided}, status=201)
 
     async def _close(self, request: web.Request) -> web.Response:
@@ -186,7 +194,7 @@ class ApiServer:
     async def _need_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
+            if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._token.encode()):
                 return _error(
                     401, "acting needs 'Authorization: Bearer TOKEN'; the token is in the data folder (api-token)"
                 )
@@ -200,6 +208,15 @@ class ApiServer:
             return _error(error.status, error.text or error.reason)
         except (ValueError, msgspec.MsgspecError) as error:
             return _error(400, str(error))
+        except JournalError as error:
+            return _error(503, str(error))
+
+
+def _whole(request: web.Request, name: str, default: int) -> int:
+    given = request.query.get(name, str(default))
+    if not (given.isascii() and given.isdecimal() and len(given) < 20 and int(given) <= LARGEST_SEQ):
+        raise ValueError(f"{name} must be a whole number, zero or more, got {given[:40]!r}")
+    return int(given)
 
 
 def _json(data: Any, status: int = 200) -> web.Response:

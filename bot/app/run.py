@@ -84,13 +84,15 @@ def replay(settings: Settings, *, progress: Callable[[int], None] | None = None)
     """Play a tape as fast as it goes; paper fills are computed anew. Same tape and settings, same digest."""
     tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
     projection, digest = Projection(), Digest()
+    instruments = pick_instruments(settings, tape.instruments)
     parts = assemble(
         settings,
-        pick_instruments(settings, tape.instruments),
+        instruments,
         journal=MemoryJournal(keep=False),
         session=1,
         last_seq=0,
         clock=TapeClock(),
+        unfollowed=_unfollowed(tape, instruments),
         observers=(digest.update, _each(projection)),
     )
     begin(parts, tape)
@@ -127,6 +129,7 @@ class _Session:
             session=journal.session,
             last_seq=journal.last_seq,
             clock=TapeClock(),
+            unfollowed=_unfollowed(tape, instruments),
             observers=(_each(self._projection), self._digest.update, answers.on_events, logs.on_events),
         )
         self._live = Live(
@@ -216,6 +219,10 @@ def begin(parts: Parts, tape: Tape) -> None:
 def finish(parts: Parts, reason: str, *, failed: bool) -> None:
     data = {"reason": reason, "failed": failed, "frames": parts.engine.frames, "bad_frames": parts.intake.bad_frames}
     parts.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data=data))
+
+
+def _unfollowed(tape: Tape, instruments: Mapping[str, Instrument]) -> frozenset[str]:
+    return frozenset(on_tape.symbol for on_tape in tape.instruments if on_tape.id not in instruments)
 
 
 def describe_tape(tape: Tape, settings: Settings) -> str:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -37,7 +38,7 @@ from bot.domain.messages import (
     TimerFired,
 )
 from bot.domain.orders import AmendOrder, CancelOrder, Fill, OrderCommand, OrderUpdate, PlaceOrder
-from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer
+from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer, Strategy
 from bot.domain.values import Decision, Signal
 from bot.exchanges import binance
 from bot.market.state import Market, MarketParams
@@ -63,6 +64,7 @@ from bot.trading.state import State
 from bot.trading.strategies.desk import Strategies
 from bot.venues.executor import Executor
 from bot.venues.paper import PaperVenue
+from bot.venues.reports import encode_report
 
 ROUTES: dict[type, tuple[str, ...]] = {
     Sampled: ("strategies", "exits"),
@@ -97,7 +99,6 @@ class Parts:
     settings: Settings
     config_hash: str
     session: int
-    instruments: Mapping[str, Instrument]
     engine: Engine
     inbox: Inbox
     bus: Bus
@@ -105,7 +106,6 @@ class Parts:
     market: Market
     view: LiveView
     portfolio: Portfolio
-    state: State
     exits: Exits
     intake: Intake
     executor: Executor
@@ -139,68 +139,44 @@ def assemble(
     last_seq: int,
     clock: RealClock | TapeClock,
     observers: Sequence[Observer],
+    unfollowed: frozenset[str] = frozenset(),
 ) -> Parts:
+    """`unfollowed` are symbols that the feed carries too and that are passed over."""
     inbox, timers, commands = Inbox(), Timers(), list[OrderCommand]()
     ids = IdSource(account=settings.account, session=session)
     log = EventLog(
         account=settings.account, mode=settings.mode, last_seq=last_seq, unified=lambda i: instruments[i].unified
     )
-    market = Market(
-        list(instruments.values()),
-        MarketParams(taker=settings.taker, whale=settings.whale, ofi=settings.ofi, walls=settings.walls),
-    )
+    params = MarketParams(taker=settings.taker, whale=settings.whale, ofi=settings.ofi, walls=settings.walls)
+    market = Market(list(instruments.values()), params)
     state = State()
     portfolio = Portfolio(settings.paper.equity_usd, lambda i: _mark(market.market(i)))
     view = LiveView(market, portfolio, state, instruments)
 
-    def to_account_lane(raw: bytes) -> None:
+    def report(raw: bytes) -> None:
         inbox.put_account(Frame(clock.now_ns(), Lane.ACCOUNT, Source.REPORT, raw))
 
     venue = PaperVenue(
         Matching(instruments, settings.fees, trade_prefix=f"{session}T"),
         settings.paper,
         schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
-        report=to_account_lane,
+        report=report,
     )
     executor = Executor(
-        venue,
-        journal,
-        lambda update: to_account_lane(msgspec.json.encode(update)),
-        protective_wait_s=None,
-        entry_wait_s=None,
+        venue, journal, lambda update: report(encode_report(update)), protective_wait_s=None, entry_wait_s=None
     )
     identity, guards = build_guards(settings)
-    retarget = Retarget(settings.walls, settings.targets, settings.fees, settings.stop)
-    exits = Exits(
-        portfolio,
-        ids,
-        retarget,
-        ladder=settings.ladder,
-        stop=settings.stop,
-        hold=settings.hold,
-        exits=settings.exits,
-    )
-    strategies = find_strategies()
+    exits = _exits(settings, portfolio, ids)
     desks: list[Desk] = [
-        Strategies([strategies[name](getattr(settings.strategy, name)) for name in settings.strategies], ids),
+        Strategies(_strategies(settings), ids),
         Gate(guards, ids, size_rules(settings), identity),
         Orders(),
-        Positions(
-            portfolio, ids, entry=settings.entry, hold=settings.hold, true_trend=settings.true_trend, stop=settings.stop
-        ),
+        _positions(settings, portfolio, ids),
         exits,
         state,
     ]
-    sinks = {
-        Emit: log.emit,
-        PlaceOrder: commands.append,
-        AmendOrder: commands.append,
-        CancelOrder: commands.append,
-        SetTimer: lambda m: timers.set(m.desk, m.key, m.due_ns),
-        CancelTimer: lambda m: timers.cancel(m.desk, m.key),
-    }
-    bus = Bus(desks, ROUTES, sinks, view)  # type: ignore[arg-type]
-    intake = Intake(market, {binance.VENUE: binance.decode}, venue)
+    bus = Bus(desks, ROUTES, _sinks(log, commands, timers), view)
+    intake = Intake(market, {binance.VENUE: binance.decode}, venue, unfollowed)
     engine = Engine(
         inbox=inbox,
         timers=timers,
@@ -219,7 +195,6 @@ def assemble(
         settings=settings,
         config_hash=identity,
         session=session,
-        instruments=instruments,
         engine=engine,
         inbox=inbox,
         bus=bus,
@@ -227,11 +202,50 @@ def assemble(
         market=market,
         view=view,
         portfolio=portfolio,
-        state=state,
         exits=exits,
         intake=intake,
         executor=executor,
     )
+
+
+def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Exits:
+    return Exits(
+        portfolio,
+        ids,
+        Retarget(settings.walls, settings.targets, settings.fees, settings.stop),
+        ladder=settings.ladder,
+        stop=settings.stop,
+        hold=settings.hold,
+        exits=settings.exits,
+    )
+
+
+def _positions(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Positions:
+    return Positions(
+        portfolio,
+        ids,
+        entry=settings.entry,
+        hold=settings.hold,
+        true_trend=settings.true_trend,
+        stop=settings.stop,
+    )
+
+
+def _strategies(settings: Settings) -> list[Strategy]:
+    classes = find_strategies()
+    return [classes[name](getattr(settings.strategy, name)) for name in settings.strategies]
+
+
+def _sinks(log: EventLog, commands: list[OrderCommand], timers: Timers) -> dict[type, Callable[[Any], object]]:
+    """Messages that leave the bus: events to the log, orders to the outbox, timers to the engine's heap."""
+    return {
+        Emit: log.emit,
+        PlaceOrder: commands.append,
+        AmendOrder: commands.append,
+        CancelOrder: commands.append,
+        SetTimer: lambda m: timers.set(m.desk, m.key, m.due_ns),
+        CancelTimer: lambda m: timers.cancel(m.desk, m.key),
+    }
 
 
 def size_rules(settings: Settings) -> SizeRules:

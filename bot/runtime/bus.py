@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from bot.domain.errors import InvariantError
 from bot.domain.messages import Message, TimerFired
@@ -40,14 +41,14 @@ class DeskTask:
 
 
 class Bus:
-    """`routes` maps a message type to the desks that get it, in order; a TimerFired goes to the desk it names. Types without
-    a route go to `sink` (events, order commands, timers); `tap` types go to both."""
+    """`routes` maps a message type to the desks that get it, in order; a TimerFired goes to the desk it names. Types with
+    a sink (events, order commands, timers) go there, also when they have a route as well."""
 
     def __init__(
         self,
         desks: Iterable[Desk],
         routes: Mapping[type, tuple[str, ...]],
-        sinks: Mapping[type, Callable[[Message], None]],
+        sinks: Mapping[type, Callable[[Any], object]],
         view: View,
     ) -> None:
         self._view = view

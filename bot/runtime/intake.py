@@ -36,10 +36,18 @@ class FillSource(Protocol):
 
 
 class Intake:
-    """`decoders` maps a market frame's source to the decoder of that venue's bytes."""
+    """`decoders` maps a market frame's source to the decoder of that venue's bytes; messages about symbols in `unfollowed`
+    are passed over."""
 
-    def __init__(self, market: Market, decoders: Mapping[str, Decoder], fills: FillSource) -> None:
+    def __init__(
+        self,
+        market: Market,
+        decoders: Mapping[str, Decoder],
+        fills: FillSource,
+        unfollowed: frozenset[str] = frozenset(),
+    ) -> None:
         self._market, self._decoders, self._fills = market, dict(decoders), fills
+        self._unfollowed = unfollowed
         self._operator = msgspec.json.Decoder(OperatorRequest)
         self._report = msgspec.json.Decoder(AccountReport)
         self.bad_frames = 0
@@ -60,8 +68,10 @@ class Intake:
         return self._notes() if self._market.notes else ()
 
     def _apply_market(self, message: MarketMessage | None, now_ns: int) -> Sequence[Message]:
-        if message is None:
+        if message is None or message.symbol in self._unfollowed:
             return ()
+        if message.symbol is None and self._unfollowed:
+            raise FeedError("a snapshot that names no symbol, where the feed carries several")
         instrument = self._market.apply(message, now_ns)
         if self._fills.watching(instrument):
             self._fill(message, instrument)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
+from bot.domain.events import Emit
 from bot.domain.values import NS, Direction, Magnet, RegimeLabel
 
 FUNDING_INTERVAL_NS = 8 * 3600 * NS  # 00:00, 08:00 and 16:00 UTC
@@ -64,6 +66,18 @@ class Position:
     @property
     def hold_until_ns(self) -> int:
         return self.opened_ns + self.frozen.min_hold_s * NS
+
+    def event(self, kind: str, source: str, data: dict[str, Any], *, key: str | None = None, because: str = "") -> Emit:
+        """An event about this position; caused by its opening unless told otherwise."""
+        return Emit(
+            kind=kind,
+            instrument=self.instrument,
+            source=source,
+            corr=self.signal_id,
+            key=key,
+            because=because or self.position_id,
+            data={"position_id": self.position_id, **data},
+        )
 
     def profit_usd(self, mark: Decimal) -> Decimal:
         """Realised and unrealised, fees not taken off."""

@@ -181,21 +181,14 @@ def _expired_event(signal: Signal, reason: str) -> Emit:
 
 def _closed_event(position: Position, now_ns: int, reason: str) -> Emit:
     pnl = position.profit_usd(Decimal(0)) - position.fees_usd
-    return Emit(
-        kind="POSITION_CLOSED",
-        instrument=position.instrument,
-        source="positions",
-        corr=position.signal_id,
-        because=position.position_id,
-        data={
-            "position_id": position.position_id,
-            "reason": reason,
-            "in_force_hold": now_ns < position.hold_until_ns,
-            "exit_price": text(rounded(position.exit_price)),
-            "pnl_usd": text(pnl),
-            "pnl_r": round(position.r_multiple(pnl), 4),
-            "fees_usd": text(position.fees_usd),
-            "funding_usd": text(position.funding_usd(now_ns)),
-            "held_s": round((now_ns - position.opened_ns) / NS, 3),
-        },
-    )
+    data = {
+        "reason": reason,
+        "in_force_hold": now_ns < position.hold_until_ns,
+        "exit_price": text(rounded(position.exit_price)),
+        "pnl_usd": text(pnl),
+        "pnl_r": round(position.r_multiple(pnl), 4),
+        "fees_usd": text(position.fees_usd),
+        "funding_usd": text(position.funding_usd(now_ns)),
+        "held_s": round((now_ns - position.opened_ns) / NS, 3),
+    }
+    return position.event("POSITION_CLOSED", "positions", data)

@@ -27,7 +27,9 @@ def test_the_readmes_example_guard_works_from_its_file_alone(tmp_path: Path) -> 
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    rows = {row["name"]: row for row in json.loads(bot("config", "show", "--json", BOT_GUARDS__SPREAD__MAX_BPS="0.001"))}
+    rows = {
+        row["name"]: row for row in json.loads(bot("config", "show", "--json", BOT_GUARDS__SPREAD__MAX_BPS="0.001"))
+    }
     assert rows["guards.spread.max_bps"]["value"] == "0.001"
     data = str(tmp_path / "data")
     bot("run", "--demo", "--speed", "10000", "--data-dir", data, "--json", BOT_GUARDS__SPREAD__MAX_BPS="0.001")

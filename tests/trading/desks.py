@@ -5,20 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from bot.app import wiring
 from bot.domain.events import Emit
 from bot.domain.ids import IdSource
 from bot.domain.messages import (
     CancelTimer,
-    Closed,
-    CloseRequest,
-    EntryDone,
-    Executed,
-    FirstFill,
-    OrderChanged,
-    Reduced,
-    Sampled,
     SetTimer,
-    StopRequest,
     TimerFired,
 )
 from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderUpdate, PlaceOrder
@@ -37,23 +29,8 @@ from bot.trading.portfolio import Portfolio
 from bot.trading.positions import EntryParams, Positions
 from tests.build import BTC, NOW, FakeView, signal
 
-ROUTES: dict[type, tuple[str, ...]] = {
-    Decision: ("positions", "exits"),
-    PlaceOrder: ("orders",),
-    AmendOrder: ("orders",),
-    CancelOrder: ("orders",),
-    OrderUpdate: ("orders",),
-    Fill: ("orders",),
-    OrderChanged: ("positions", "exits"),
-    Executed: ("positions", "exits"),
-    FirstFill: ("exits",),
-    EntryDone: ("exits",),
-    Reduced: (),
-    Closed: ("exits",),
-    CloseRequest: ("exits",),
-    StopRequest: ("positions",),
-    Sampled: ("exits",),
-}
+OURS = ("orders", "positions", "exits")
+ROUTES = {kind: tuple(name for name in names if name in OURS) for kind, names in wiring.ROUTES.items()}
 
 
 class Desks:

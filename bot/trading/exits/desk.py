@@ -139,7 +139,9 @@ class Exits:
         nominal = targets(position.entry_price, position.direction, instrument, self._ladder)
         for tier in ladder.tiers:
             plan.tiers[tier.tier] = TierPlan(tier.tier, self._tier_order(position, tier), nominal[tier.tier - 1])
-        merged: list[Message] = [_merged_event(position, source, into) for source, into in ladder.merged]
+        merged: list[Message] = [
+            position.event("LADDER_MERGED", self.name, {"tier": tier, "into": into}) for tier, into in ladder.merged
+        ]
         placed: list[Message] = [PlaceOrder(order=tier.order) for tier in plan.tiers.values()]
         return [*tighten, *merged, self._opened_event(plan, position), *placed, *self._hold_timer(position)]
 
@@ -162,40 +164,31 @@ class Exits:
     def _opened_event(self, plan: Plan, position: Position) -> Emit:
         frozen = position.frozen
         stop = plan.stop.stop_price if plan.stop is not None else None
-        return Emit(
-            kind="POSITION_OPENED",
-            instrument=position.instrument,
-            source=self.name,
-            corr=position.signal_id,
-            key=position.position_id,
-            because=f"decision:{position.signal_id}",
-            data={
-                "position_id": position.position_id,
-                "signal_id": position.signal_id,
-                "direction": position.direction,
-                "entry_price": text(rounded(position.entry_price)),
-                "quantity": text(position.quantity),
-                "stop_price": text(stop),
-                "tiers": [
-                    {"tier": t.tier, "price": text(t.order.price), "quantity": text(t.order.quantity)}
-                    for t in plan.tiers.values()
-                ],
-                "regime": frozen.regime,
-                "hurst": frozen.hurst,
-                "hurst_z": frozen.hurst_z,
-                "oi_delta_5m_pct": frozen.oi_delta_5m_pct,
-                "true_trend": frozen.true_trend,
-                "true_trend_reason": frozen.true_trend_reason,
-                "max_pain_at_entry": text(frozen.max_pain),
-                "max_pain_expiry": frozen.max_pain_expiry,
-                "max_pain_source": frozen.max_pain_source,
-                "max_pain_gap_pct": None
-                if frozen.max_pain_gap_pct is None
-                else round(float(frozen.max_pain_gap_pct), 4),
-                "magnet": frozen.magnet,
-                "min_hold_s": frozen.min_hold_s,
-            },
-        )
+        data = {
+            "signal_id": position.signal_id,
+            "direction": position.direction,
+            "entry_price": text(rounded(position.entry_price)),
+            "quantity": text(position.quantity),
+            "stop_price": text(stop),
+            "tiers": [
+                {"tier": t.tier, "price": text(t.order.price), "quantity": text(t.order.quantity)}
+                for t in plan.tiers.values()
+            ],
+            "regime": frozen.regime,
+            "hurst": frozen.hurst,
+            "hurst_z": frozen.hurst_z,
+            "oi_delta_5m_pct": frozen.oi_delta_5m_pct,
+            "true_trend": frozen.true_trend,
+            "true_trend_reason": frozen.true_trend_reason,
+            "max_pain_at_entry": text(frozen.max_pain),
+            "max_pain_expiry": frozen.max_pain_expiry,
+            "max_pain_source": frozen.max_pain_source,
+            "max_pain_gap_pct": None if frozen.max_pain_gap_pct is None else round(float(frozen.max_pain_gap_pct), 4),
+            "magnet": frozen.magnet,
+            "min_hold_s": frozen.min_hold_s,
+        }
+        because = f"decision:{position.signal_id}"
+        return position.event("POSITION_OPENED", self.name, data, key=position.position_id, because=because)
 
     def _hold_timer(self, position: Position) -> list[Message]:
         if position.frozen.min_hold_s == 0:
@@ -276,7 +269,8 @@ class Exits:
             return []
         plan.deferred.add("reversal")
         remaining_s = round((position.hold_until_ns - view.now_ns) / NS, 3)
-        return [_deferred_event(position, "reversal", remaining_s)]
+        data = {"wanted": "reversal", "hold_remaining_s": remaining_s}
+        return [position.event("EXIT_DEFERRED", self.name, data)]
 
     def _hold_over(self, plan: Plan, position: Position, view: View) -> list[Message]:
         """A deferred exit runs now if its condition still holds."""
@@ -328,24 +322,3 @@ class Exits:
             elif plan.tiers:
                 answers += self._retarget.on_sample(plan, position, view)
         return answers
-
-
-def _merged_event(position: Position, source: int, into: int) -> Emit:
-    return Emit(
-        kind="LADDER_MERGED",
-        instrument=position.instrument,
-        source="exits",
-        corr=position.signal_id,
-        data={"position_id": position.position_id, "tier": source, "into": into},
-    )
-
-
-def _deferred_event(position: Position, wanted: str, remaining_s: float) -> Emit:
-    return Emit(
-        kind="EXIT_DEFERRED",
-        instrument=position.instrument,
-        source="exits",
-        corr=position.signal_id,
-        because=position.position_id,
-        data={"position_id": position.position_id, "wanted": wanted, "hold_remaining_s": remaining_s},
-    )

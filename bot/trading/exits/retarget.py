@@ -91,19 +91,12 @@ class Retarget:
 
 
 def _adjusted_event(position: Position, tier: TierPlan, to: Decimal, wall: Wall | None, source: str) -> Emit:
-    return Emit(
-        kind="TP_ADJUSTED",
-        instrument=position.instrument,
-        source="exits",
-        corr=position.signal_id,
-        because=position.position_id,
-        data={
-            "position_id": position.position_id,
-            "tier": tier.tier,
-            "old_price": text(tier.order.price),
-            "new_price": text(to),
-            "wall_price": None if wall is None else text(exact(wall.price)),
-            "wall_usd": None if wall is None else text(exact(round(wall.usd, 2))),
-            "wall_source": source,
-        },
-    )
+    data = {
+        "tier": tier.tier,
+        "old_price": text(tier.order.price),
+        "new_price": text(to),
+        "wall_price": None if wall is None else text(exact(wall.price)),
+        "wall_usd": None if wall is None else text(exact(round(wall.usd, 2))),
+        "wall_source": source,
+    }
+    return position.event("TP_ADJUSTED", "exits", data)
