@@ -61,6 +61,7 @@ class ApiServer:
         try:
             await site.start()
         except OSError as error:
+            await self.close()
             raise ConfigError(
                 f"the API cannot listen on {host}:{port} ({error.strerror}); set api.port (BOT_API__PORT), 0 takes any free one"
             ) from None

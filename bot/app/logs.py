@@ -62,8 +62,6 @@ class LogObserver:
         """Write what waits, for a second at most."""
         if self._thread is None:
             return
-        if self.dropped:
-            self.lines.append(f"{self.dropped} log lines were dropped: the output is too slow")
         try:
             self._queue.put(None, timeout=1)
         except queue.Full:
@@ -71,7 +69,11 @@ class LogObserver:
         self._thread.join(timeout=1)
 
     def _write(self) -> None:
+        told = 0
         while (line := self._queue.get()) is not None:
+            if (dropped := self.dropped) > told:  # the queue was full then, so something is always left to say it before
+                line = f"{dropped - told} log lines were dropped: the output is too slow\n{line}"
+                told = dropped
             try:
                 print(line, file=self._out, flush=self._queue.empty())
             except (OSError, ValueError):

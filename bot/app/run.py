@@ -23,7 +23,7 @@ from bot.app.settings import Settings
 from bot.app.terminal import Screen
 from bot.app.wiring import Parts, assemble, pick_instruments
 from bot.demo import BUNDLED_TAPE
-from bot.domain.errors import JournalError, TapeError
+from bot.domain.errors import JournalError
 from bot.domain.events import Emit
 from bot.domain.instrument import Instrument
 from bot.domain.values import NS
@@ -69,6 +69,7 @@ def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = F
 async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool) -> Outcome:
     tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
     instruments = pick_instruments(settings, tape.instruments)
+    first_ns(tape)  # refuses an empty tape before anything is made
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(InstanceLock(settings.data_dir))
         journal = Journal.open(settings.data_dir, account=settings.account, mode=settings.mode)
@@ -121,7 +122,7 @@ class _Session:
         logs: LogObserver,
     ) -> None:
         self._settings, self._tape, self._journal, self._logs = settings, tape, journal, logs
-        self._projection, self._digest, answers = Projection(), Digest(), Answers()
+        self._projection, self._digest, self._answers = Projection(), Digest(), Answers()
         self._parts = parts = assemble(
             settings,
             instruments,
@@ -130,7 +131,7 @@ class _Session:
             last_seq=journal.last_seq,
             clock=TapeClock(),
             unfollowed=_unfollowed(tape, instruments),
-            observers=(_each(self._projection), self._digest.update, answers.on_events, logs.on_events),
+            observers=(_each(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
         )
         self._live = Live(
             engine=parts.engine,
@@ -144,22 +145,30 @@ class _Session:
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
         given = settings.api.token
         token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
-        self._server = ApiServer(self._live, answers, journal, parts.operator, symbols, token)
+        self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, token)
         self._reason = ""
 
     async def play(self, lock: InstanceLock, notices: list[str], screen: bool) -> None:
-        parts, settings, logs = self._parts, self._settings, self._logs
+        settings, logs = self._settings, self._logs
+        await self._recall()
         url = await self._server.start(settings.api.host, settings.api.port)
-        lock.publish(url)
         what = describe_tape(self._tape, settings)
-        for line in (what, f"API on {url}, token in {settings.data_dir / 'api-token'}", *notices):
-            logs.say(line)
         display = Screen(self._live, logs, what=what, live=screen)
-        feed = TapeFeed(self._tape, parts.inbox, settings.venue.speed, self._tape_ended)
+        try:
+            lock.publish(url)
+            for line in (what, f"API on {url}, token in {settings.data_dir / 'api-token'}", *notices):
+                logs.say(line)
+            await self._run_parts(display)
+        finally:
+            display.close()
+            await self._server.close()
+
+    async def _run_parts(self, display: Screen) -> None:
+        parts = self._parts
+        feed = TapeFeed(self._tape, parts.inbox, self._settings.venue.speed, self._tape_ended)
         tasks = {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks |= {"feed": feed.run(), "display": display.run()}
-        await self._recall()
         begin(parts, self._tape)
         try:
             with self._on_signals():
@@ -168,11 +177,7 @@ class _Session:
             with contextlib.suppress(JournalError):  # it may be what failed
                 finish(parts, f"{type(error).__name__}: {error}", failed=True)
             raise
-        else:
-            finish(parts, self._reason, failed=False)
-        finally:
-            display.close()
-            await self._server.close()
+        finish(parts, self._reason, failed=False)
 
     def outcome(self) -> Outcome:
         return Outcome(summary_of(self._parts, self._projection, self._digest, self._tape), self._reason)
@@ -183,6 +188,7 @@ class _Session:
         while events := await self._journal.read(since_seq=since, limit=HISTORY_PAGE):
             for event in events:
                 self._projection.apply(event)
+            self._answers.on_events(events)  # a signal's id that was used then is a repeated one now
             since = events[-1].seq
 
     async def _tape_ended(self) -> None:
@@ -207,12 +213,14 @@ class _Session:
                 loop.remove_signal_handler(number)
 
 
+def first_ns(tape: Tape) -> int:
+    """When it begins; raises TapeError if there is no frame that can be read."""
+    return next(tape.frames()).recv_ns
+
+
 def begin(parts: Parts, tape: Tape) -> None:
-    first = next(iter(tape.frames()), None)
-    if first is None:
-        raise TapeError(f"{tape.path} holds no frames")
-    parts.started_ns = first.recv_ns
-    parts.engine.start_at(first.recv_ns)
+    parts.started_ns = first_ns(tape)
+    parts.engine.start_at(parts.started_ns)
     parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=_facts(parts, tape)))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ConfigFiles = Annotated[
     list[Path] | None, typer.Option("--config", "-c", help="a TOML file; repeatable, later ones win", dir_okay=False)
 ]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="journal, lock and token live here [default: ./data]")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="journal, lock and token live here (default: ./data)")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs")]
 Symbols = Annotated[str | None, typer.Option("--symbols", help="comma-separated, e.g. BTC/USDT:USDT")]
 Demo = Annotated[bool, typer.Option("--demo", help="the bundled recording with its small demonstration tiers and stop")]

@@ -10,7 +10,7 @@ import typer
 
 from bot.cli.options import AsJson, ConfigFiles, DataDir, Demo, Symbols, checked, print_json, settings_of
 
-Speed = Annotated[float | None, typer.Option("--speed", help="times real time [default: 1]")]
+Speed = Annotated[float | None, typer.Option("--speed", help="times real time (default: 1)")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,10 +21,10 @@ def register(app: typer.Typer) -> None:
 def run(
     config: ConfigFiles = None,
     demo: Demo = False,
-    mode: Annotated[str | None, typer.Option("--mode", help="paper or live [default: paper]")] = None,
-    venue: Annotated[str | None, typer.Option("--venue", help="where the market comes from [default: tape]")] = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="paper or live (default: paper)")] = None,
+    venue: Annotated[str | None, typer.Option("--venue", help="where the market comes from (default: tape)")] = None,
     tape: Annotated[
-        Path | None, typer.Option("--tape", help="folder of a recording [default: the bundled one]")
+        Path | None, typer.Option("--tape", help="folder of a recording (default: the bundled one)")
     ] = None,
     speed: Speed = None,
     symbols: Symbols = None,
@@ -56,7 +56,7 @@ def run(
 
 
 def replay(
-    tape: Annotated[Path | None, typer.Argument(help="folder of a recording [default: the bundled one]")] = None,
+    tape: Annotated[Path | None, typer.Argument(help="folder of a recording (default: the bundled one)")] = None,
     config: ConfigFiles = None,
     demo: Demo = False,
     symbols: Symbols = None,

@@ -56,7 +56,7 @@ def signals(config: ConfigFiles = None, data_dir: DataDir = None, limit: Limit =
 
 
 def why(
-    what: Annotated[str | None, typer.Argument(help="a signal id or a symbol [default: the latest signal]")] = None,
+    what: Annotated[str | None, typer.Argument(help="a signal id or a symbol (default: the latest signal)")] = None,
     config: ConfigFiles = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -66,9 +66,10 @@ def why(
     Example: python -m bot why BTC/USDT:USDT
     """
     source = _source(config, data_dir)
-    latest = [] if what else source.get("/api/signals", limit="1")
-    wanted = what or (latest[0]["signal_id"] if latest else "")
-    _show("why", source.get("/api/why", q=wanted), as_json)
+    if what is None:
+        latest = source.get("/api/signals", limit="1")
+        what = latest[0]["signal_id"] if latest else None
+    _show("why", None if what is None else source.get("/api/why", q=what), as_json)
 
 
 def events(

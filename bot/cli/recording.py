@@ -10,7 +10,7 @@ from msgspec import to_builtins
 
 from bot.cli.options import AsJson, print_json
 
-record = typer.Typer(help="Tapes.", no_args_is_help=True)
+record = typer.Typer(help="Recordings: turn other people's captures into tapes.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def import_(
     venue: Annotated[str, typer.Option(help="whose messages these are")] = "binanceusdm",
     exchange_info: Annotated[
         Path | None,
-        typer.Option(help="the venue's exchangeInfo reply with tick, step and minimums [default: a dated table]"),
+        typer.Option(help="the venue's exchangeInfo reply with tick, step and minimums (default: a dated table)"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -31,10 +31,12 @@ def open_source(settings: Settings) -> Source:
     if url is not None:
         return EngineSource(url)
     if not (settings.data_dir / FILE).exists():
-        raise ConfigError(
-            f"nothing has run in {settings.data_dir} yet; start with `python -m bot run --demo` or name --data-dir"
-        )
+        raise _nothing_ran(settings.data_dir)
     return JournalSource(settings.data_dir)
+
+
+def _nothing_ran(data_dir: Path) -> ConfigError:
+    return ConfigError(f"nothing has run in {data_dir} yet; start with `python -m bot run --demo` or name --data-dir")
 
 
 class EngineSource:
@@ -62,6 +64,8 @@ class JournalSource:
         projection = Projection()
         for event in read_events(self._data_dir):
             projection.apply(event)
+        if not projection.status()["session"]:  # a start that failed, for want of a port say, leaves an empty journal
+            raise _nothing_ran(self._data_dir)
         answers: dict[str, Callable[[], Any]] = {
             "/api/status": lambda: {"running": False, **projection.status()},
             "/api/positions": projection.positions,

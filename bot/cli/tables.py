@@ -13,7 +13,7 @@ from bot.app.logs import clock_text
 
 Row = dict[str, Any]
 _OUTCOME_STYLE = {"PASS": "green", "BLOCK": "bold red", "ABSTAIN": "yellow"}
-PIPE_WIDTH = 200  # for a file or a pipe, where there is no terminal to fit into
+PIPE_WIDTH = 1000  # for a file or a pipe, where there is no terminal to fit into: nothing wraps
 console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
