@@ -26,8 +26,9 @@ from bot.journal.writer import Journal
 BODY_LIMIT = 64 * 1024
 DECIDED_WITHIN_S = 2.0
 EVENTS_PAGE = 5_000
-LARGEST_SEQ = 2**63 - 1  # that the journal's file can hold, and that may be asked for
-PRICES = (Decimal("1e-12"), Decimal("1e12"))  # outside of these nothing is a price, and some would fill a disk with zeros
+LARGEST_SEQ = 2**63 - 1  # that the journal's file can hold
+# What lies outside is no price, and written out in full it could fill a disk with zeros.
+LOWEST_PRICE, HIGHEST_PRICE = Decimal("1e-12"), Decimal("1e12")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -138,8 +139,8 @@ class ApiServer:
         """Hand in a signal and answer with what was decided. A repeated id is ignored and says so."""
         wanted = await body_of(request, SignalRequest)
         instrument = self._instrument(wanted.symbol)
-        if wanted.price is not None and not (wanted.price.is_finite() and PRICES[0] <= wanted.price <= PRICES[1]):
-            raise ValueError(f"price must be a positive number that can be a price, got {wanted.price}")
+        if wanted.price is not None and not _can_be_price(wanted.price):
+            raise ValueError(f"price must be a positive number of a size that prices have, got {wanted.price}")
         signal = OutsideSignal(
             external_id=wanted.id,
             instrument=instrument,
@@ -211,6 +212,10 @@ class ApiServer:
             return _error(400, str(error))
         except JournalError as error:
             return _error(503, str(error))
+
+
+def _can_be_price(price: Decimal) -> bool:
+    return price.is_finite() and LOWEST_PRICE <= price <= HIGHEST_PRICE
 
 
 def _whole(request: web.Request, name: str, default: int) -> int:

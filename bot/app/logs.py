@@ -71,7 +71,8 @@ class LogObserver:
     def _write(self) -> None:
         told = 0
         while (line := self._queue.get()) is not None:
-            if (dropped := self.dropped) > told:  # the queue was full then, so something is always left to say it before
+            dropped = self.dropped
+            if dropped > told:  # the queue was full then, so a line to put this before is always left
                 line = f"{dropped - told} log lines were dropped: the output is too slow\n{line}"
                 told = dropped
             try:

@@ -70,10 +70,10 @@ def _book(market: dict[str, Any]) -> RenderableType:
 def _readings(readings: list[dict[str, Any]]) -> RenderableType:
     table = Table(expand=True, box=None, pad_edge=False)
     for name in ("reading", "state", "value", "source", "age"):
-        table.add_column(name, no_wrap=name != "value")
+        table.add_column(name, no_wrap=True)
     for row in readings:
         state = Text(row["state"], style=_STATE_STYLE[row["state"]])
-        value = row["reason"] if row["value"] is None else value_text(row["name"], row["value"])
+        value = missing_text(row["reason"]) if row["value"] is None else value_text(row["name"], row["value"])
         table.add_row(row["name"], state, Text(value, overflow="ellipsis"), row["source"], _age(row["age_s"]))
     return Panel(table, title="readings", title_align="left")
 
@@ -133,6 +133,13 @@ def value_text(name: str, value: dict[str, Any]) -> str:
     if name == "whale_cvd":
         return f"{value['direction'] or 'level'}, intensity {value['intensity']:.0f}"
     return ", ".join(f"{key} {item}" for key, item in value.items() if not isinstance(item, list))
+
+
+def missing_text(reason: str) -> str:
+    """The part of a reason that is news: sources that never spoke are left out where another has something to say."""
+    parts = reason.split("; ")
+    told = [part for part in parts if not part.endswith("nothing received yet")]
+    return "; ".join(told) or f"nothing received from {', '.join(part.partition(':')[0] for part in parts)}"
 
 
 def _age(age_s: float | None) -> str:
