@@ -1,13 +1,12 @@
-"""Who takes in market messages: our own decoder and market state, and what every peer has in common with them.
+"""Who takes in market messages: our own decoder and market state, and what the peers have in common with them.
 
-Each is given the bytes of the capture as its own socket would hand them over (bytes for us, text for the peers), and does
-with them what it does in earnest, from decoding to the finished state. Sockets are nobody's business here, and a peer has
-no subscriber: nothing is handed on to a caller.
+Each is given the capture as its own socket would hand it over (bytes for us, text for the peers), and does with it what it
+does in earnest, from decoding to the finished state. Sockets are left out, and no peer has a subscriber: what it would
+still do to hand anything on to a caller is not counted against it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from heapq import nlargest
 from typing import Protocol
 
@@ -20,13 +19,14 @@ from tests.bench.capture import DEPTH, Capture
 from tests.bench.measure import Run
 
 WALLS = 3
+Sizes = list[float]
 
 
 class Contender(Protocol):
     name: str
 
-    def fresh(self, kind: str, look: Callable[[], object] | None = None) -> Run:
-        """With an empty state, what takes in all messages of that kind; `look` is called after each."""
+    def fresh(self, kind: str) -> Run:
+        """With an empty state, what takes in all messages of that kind."""
         ...
 
     def levels(self) -> tuple[list[Level], list[Level]]:
@@ -36,9 +36,13 @@ class Contender(Protocol):
     def close(self) -> None: ...
 
 
-class WallWatcher(Contender, Protocol):
-    def look(self) -> object:
-        """Best prices and, on each side, the three largest 10-bps buckets within 5 %."""
+class Walled(Contender, Protocol):
+    def fresh_walls(self, *, decoded: bool) -> Run:
+        """The same for depth, with a look at best prices and walls after each message; from bytes, or decoded already."""
+        ...
+
+    def walls(self, anchor: float) -> tuple[Sizes, Sizes]:
+        """USD of the three largest 10-bps buckets of each side within 5 %, measured from `anchor`: bids, asks."""
         ...
 
 
@@ -50,10 +54,9 @@ class Ours:
         self._messages = {
             kind: [(frame.raw, frame.recv_ns) for frame in frames] for kind, frames in capture.by_kind.items()
         }
-        self._diffs = [(decode(raw), recv_ns) for raw, recv_ns in self._messages[DEPTH]]
         self.book = Book()
 
-    def fresh(self, kind: str, look: Callable[[], object] | None = None) -> Run:
+    def fresh(self, kind: str) -> Run:
         apply, messages = self._market().apply, self._messages[kind]
 
         def take() -> None:
@@ -62,32 +65,28 @@ class Ours:
                 if message is not None:
                     apply(message, recv_ns)
 
-        def take_and_look(look: Callable[[], object]) -> None:
-            for raw, recv_ns in messages:
-                message = decode(raw)
-                if message is not None:
-                    apply(message, recv_ns)
-                    look()
-
-        return take if look is None else lambda: take_and_look(look)
-
-    def fresh_decoded(self, look: Callable[[], object]) -> Run:
-        """Depth that is decoded already: the book alone."""
-        apply = self._market().apply
-
-        def take() -> None:
-            for diff, recv_ns in self._diffs:
-                if diff is not None:
-                    apply(diff, recv_ns)
-                    look()
-
         return take
 
-    def look(self) -> object:
-        book = self.book
-        book.reanchor_if_moved()
-        bids, asks = (nlargest(WALLS, book.bucket_usd(side)) for side in (Side.BUY, Side.SELL))
-        return book.bid, book.ask, bids, asks
+    def fresh_walls(self, *, decoded: bool) -> Run:
+        apply, look, messages = self._market().apply, self._look, self._messages[DEPTH]
+        done = [(decode(raw), recv_ns) for raw, recv_ns in messages] if decoded else []
+
+        def take() -> None:
+            for raw, recv_ns in messages:
+                apply(decode(raw), recv_ns)  # type: ignore[arg-type]  # depth is never None
+                look()
+
+        def take_decoded() -> None:
+            for message, recv_ns in done:
+                apply(message, recv_ns)  # type: ignore[arg-type]
+                look()
+
+        return take_decoded if decoded else take
+
+    def walls(self, anchor: float) -> tuple[Sizes, Sizes]:
+        """Measured from the book's own anchor, which the caller therefore asks for first."""
+        bids, asks = (nlargest(WALLS, self.book.bucket_usd(side)) for side in (Side.BUY, Side.SELL))
+        return bids, asks
 
     def levels(self) -> tuple[list[Level], list[Level]]:
         return self.book.levels(Side.BUY, 10**6), self.book.levels(Side.SELL, 10**6)
@@ -99,3 +98,8 @@ class Ours:
         market = Market([self._instrument])
         self.book = market.market(self._instrument.id).book
         return market
+
+    def _look(self) -> object:
+        book = self.book
+        book.reanchor_if_moved()
+        return book.bid, book.ask, self.walls(0.0)
