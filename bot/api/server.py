@@ -1,4 +1,5 @@
-"""The HTTP API: always on, loopback only by default. Reading is open to this machine, acting needs the bearer token.
+"""The HTTP API: always on, loopback only by default. Reading is open to this machine, acting needs the bearer token; on any
+other address everything needs it.
 
 Handlers copy a snapshot between two frames and never hold the live state. Requests whose Host is not ours are refused, so that a
 web page in a browser cannot reach the API under another name (DNS rebinding).
@@ -49,6 +50,7 @@ class ApiServer:
         self._instruments, self._token = dict(instruments), token
         self._runner: web.AppRunner | None = None
         self._hosts: set[str] = set()
+        self._loopback = False
 
     async def start(self, host: str, port: int) -> str:
         """Listen; port 0 takes a free one. Returns the address. Raises ConfigError when it cannot listen there."""
@@ -66,6 +68,7 @@ class ApiServer:
             raise ConfigError(
                 f"the API cannot listen on {host}:{port} ({error.strerror}); set api.port (BOT_API__PORT), 0 takes any free one"
             ) from None
+        self._loopback = host == "localhost" or host.startswith("127.") or host == "::1"
         bound = self._runner.addresses[0][1]
         name = f"[{host}]" if ":" in host else host  # an IPv6 address
         self._hosts = {f"{each}:{bound}" for each in (name, "127.0.0.1", "localhost")}
@@ -188,13 +191,13 @@ class ApiServer:
 
     @web.middleware
     async def _only_our_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.host not in self._hosts:
+        if self._loopback and request.host not in self._hosts:
             return _error(403, f"Host {request.host!r} is not this API; use {' or '.join(sorted(self._hosts))}")
         return await handler(request)
 
     @web.middleware
     async def _need_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method not in ("GET", "HEAD"):
+        if not self._loopback or request.method not in ("GET", "HEAD"):
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._token.encode()):
                 return _error(
