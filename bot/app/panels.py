@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from bot.app.logs import clock_text
 
+BESIDE_COLUMNS = 110
 _STATE_STYLE = {"FRESH": "green", "PARTIAL": "yellow", "STALE": "red", "MISSING": "dim"}
 _OUTCOME_STYLE = {"PASS": "green", "BLOCK": "red", "ABSTAIN": "yellow"}
 _MARK = {"PASS": "+", "BLOCK": "x", "ABSTAIN": "?"}
@@ -21,17 +22,30 @@ def waiting(what: str) -> RenderableType:
 
 
 def whole(what: str, shown: dict[str, Any]) -> RenderableType:
-    top = Table.grid(expand=True)
-    top.add_column(ratio=2)
-    top.add_column(ratio=3)
-    top.add_row(_book(shown["market"]), _readings(shown["readings"]))
     return Group(
         _head(what, shown["status"]),
-        top,
+        _Beside(_book(shown["market"]), _readings(shown["readings"])),
         _signals(shown["signals"]),
         _positions(shown["positions"]),
         Panel(Text("\n".join(shown["lines"])), title="log", title_align="left"),
     )
+
+
+class _Beside:
+    """Two panels next to each other, or where that would cut them short one above the other."""
+
+    def __init__(self, left: RenderableType, right: RenderableType) -> None:
+        self._left, self._right = left, right
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width < BESIDE_COLUMNS:
+            yield from (self._left, self._right)
+            return
+        both = Table.grid(expand=True)
+        both.add_column(ratio=1)
+        both.add_column(ratio=2)
+        both.add_row(self._left, self._right)
+        yield both
 
 
 def _head(what: str, status: dict[str, Any]) -> RenderableType:
@@ -70,7 +84,7 @@ def _book(market: dict[str, Any]) -> RenderableType:
 def _readings(readings: list[dict[str, Any]]) -> RenderableType:
     table = Table(expand=True, box=None, pad_edge=False)
     for name in ("reading", "state", "value", "source", "age"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, ratio=1 if name == "value" else None)  # the others keep all of theirs
     for row in readings:
         state = Text(row["state"], style=_STATE_STYLE[row["state"]])
         value = missing_text(row["reason"]) if row["value"] is None else value_text(row["name"], row["value"])
@@ -79,14 +93,16 @@ def _readings(readings: list[dict[str, Any]]) -> RenderableType:
 
 
 def _signals(signals: list[dict[str, Any]]) -> RenderableType:
-    table = Table(expand=True, box=None, pad_edge=False)
-    for name in ("time", "idea", "answer", "guards: + pass  x block  ? abstain"):
-        table.add_column(name, no_wrap=True)
-    for row in signals:
-        answer = Text(row["blocker"] or row["outcome"], style="green" if row["outcome"] == "allowed" else "red")
-        idea = f"{row['direction']} {row['symbol']} {row['strategy']}"
-        table.add_row(clock_text(row["ts"]), idea, answer, verdict_marks(row["verdicts"]))
-    return Panel(table, title="last signals (bot why SIGNAL tells all)", title_align="left")
+    body = Text("\n").join(map(_signal, signals))
+    title = "last signals, guards: + pass  x block  ? abstain (bot why SIGNAL tells all)"
+    return Panel(body, title=title, title_align="left")
+
+
+def _signal(row: dict[str, Any]) -> Text:
+    idea = f"{row['direction']} {row['symbol']} {row['strategy']}"
+    answer, style = row["blocker"] or row["outcome"], "green" if row["outcome"] == "allowed" else "red"
+    marks = verdict_marks(row["verdicts"])
+    return Text.assemble(f"{clock_text(row['ts'])} {idea:<28} ", (f"{answer:<16} ", style), marks)
 
 
 def verdict_marks(verdicts: list[dict[str, Any]]) -> Text:
@@ -98,26 +114,24 @@ def verdict_marks(verdicts: list[dict[str, Any]]) -> Text:
 
 
 def _positions(positions: list[dict[str, Any]]) -> RenderableType:
-    table = Table(expand=True, box=None, pad_edge=False)
-    for name in ("position", "size", "entry", "stop", "tiers", "hold", "profit"):
-        table.add_column(name)
-    for row in positions:
-        tiers = "  ".join(f"T{t['tier']} {t['quantity']} @ {t['price']} {t['state']}" for t in row["tiers"])
-        hold = f"{row.get('hold_left_s', 0):.0f} s left" if row["min_hold_s"] else "none"
-        profit = (
-            "?" if row.get("profit_usd") is None else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
-        )
-        table.add_row(
-            f"{row['direction']} {row['symbol']}",
-            row["quantity"],
-            row["entry_price"],
-            row["stop_price"],
-            tiers,
-            hold,
-            profit,
-        )
-    body: RenderableType = table if positions else Text("none open", style="dim")
+    body = Text("\n".join(map(_position, positions))) if positions else Text("none open", style="dim")
     return Panel(body, title="positions", title_align="left")
+
+
+def _position(row: dict[str, Any]) -> str:
+    tiers = "  ".join(
+        f"T{t['tier']} {t['quantity']} @ {t['price']} {t['state']}" for t in row["tiers"] if t["quantity"]
+    )
+    hold = f"hold {row.get('hold_left_s', 0):.0f} s more" if row["min_hold_s"] else "no hold"
+    profit = (
+        "profit unknown"
+        if row.get("profit_usd") is None
+        else f"{float(row['profit_usd']):+.2f} USD ({row['profit_r']:+.2f} R)"
+    )
+    return (
+        f"{row['direction']} {row['symbol']} {row['quantity']} at {row['entry_price']}, stop {row['stop_price']}, "
+        f"{hold}, {profit}\n  {tiers}"
+    )
 
 
 def value_text(name: str, value: dict[str, Any]) -> str:

@@ -1,0 +1,236 @@
+"""The order in which frames are taken, engine time, timers, and looking in from outside. A scripted handler, no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from bot.domain.events import Emit, Event
+from bot.domain.frames import Frame
+from bot.domain.messages import Message, Sampled, SetTimer, TimerFired
+from bot.domain.values import NS
+from bot.runtime.bus import Bus
+from bot.runtime.clock import RealClock, TapeClock
+from bot.runtime.engine import SILENCE_NS, Engine
+from bot.runtime.eventlog import EventLog
+from bot.runtime.inbox import Inbox
+from bot.runtime.timers import Timers
+
+T0 = 1_723_161_255 * NS
+
+
+class NoOutbox:
+    def hand_over(self, commands: Sequence[Any], seq: int, decided_ns: int) -> None:
+        raise AssertionError("no orders here")
+
+    def send_now(self) -> None: ...
+    async def drained(self) -> None: ...
+
+
+class Harness:
+    """Writes down everything the engine does. `on_frame` may answer a frame with messages."""
+
+    name = "noted"
+
+    def __init__(self, clock: RealClock | TapeClock | None = None) -> None:
+        self.log: list[str] = []
+        self.events: list[Event] = []
+        self.now_ns = 0
+        self.on_frame: Callable[[Frame], Sequence[Message]] = lambda frame: ()
+        self.inbox, self.timers = Inbox(), Timers()
+        events = EventLog(account="main", mode="paper", last_seq=0, unified=lambda i: i)
+        sinks: dict[type, Callable[[Any], object]] = {Emit: events.emit, SetTimer: lambda m: self.timers.set(m.desk, m.key, m.due_ns)}
+        bus = Bus([self], {Sampled: ("noted",)}, sinks, self)  # type: ignore[list-item,arg-type]
+        self.bus = bus
+        self.engine = Engine(
+            inbox=self.inbox,
+            timers=self.timers,
+            bus=bus,
+            log=events,
+            view=self,
+            handler=self,
+            owners={"venue": lambda key: self.log.append(f"venue {key}")},
+            numbered=(events,),
+            commands=[],
+            outbox=NoOutbox(),
+            observers=(self.events.extend,),
+            clock=clock or TapeClock(),
+        )
+
+    def apply(self, frame: Frame, now_ns: int) -> Sequence[Message]:
+        self.log.append(f"{frame.source} {frame.raw.decode()} at {(now_ns - T0) / NS:g}")
+        return self.on_frame(frame)
+
+    def sample(self, now_ns: int) -> Sequence[Message]:
+        self.log.append(f"sample at {(now_ns - T0) / NS:g}")
+        return ()
+
+    def on(self, message: Message, view: Any) -> Sequence[Message]:
+        if isinstance(message, TimerFired):
+            self.log.append(f"timer {message.key} at {(self.now_ns - T0) / NS:g}")
+        return ()
+
+    def data(self, name: str, at_s: float) -> None:
+        self.inbox.offer_data(Frame(T0 + round(at_s * NS), "data", "market", name.encode()))
+
+    def account(self, name: str, at_s: float) -> None:
+        self.inbox.put_account(Frame(T0 + round(at_s * NS), "account", "report", name.encode()))
+
+
+def test_account_frames_are_taken_before_data_frames() -> None:
+    harness = Harness()
+    harness.data("d1", 1)
+    harness.data("d2", 2)
+    harness.account("a1", 3)
+    harness.engine.run_now()
+    assert harness.log == ["report a1 at 3", "market d1 at 3", "market d2 at 3"]  # and time does not go back
+
+
+def test_timers_due_by_the_frames_time_fire_before_it_in_order() -> None:
+    harness = Harness()
+    harness.timers.set("noted", "late", T0 + 5 * NS)
+    harness.timers.set("noted", "second", T0 + 2 * NS)
+    harness.timers.set("venue", "first", T0 + NS)
+    harness.timers.set("noted", "on the dot", T0 + 3 * NS)
+    harness.data("d", 3)
+    harness.engine.run_now()
+    assert harness.log == ["venue first", "timer second at 2", "timer on the dot at 3", "market d at 3"]
+
+
+def test_what_a_timer_brings_is_taken_before_the_next_timer() -> None:
+    harness = Harness()
+    harness.timers.set("venue", "fill", T0 + NS)
+    harness.timers.set("noted", "later", T0 + 2 * NS)
+    harness.engine._owners["venue"] = lambda key: harness.account("the fill", 1)
+    harness.data("d", 3)
+    harness.engine.run_now()
+    assert harness.log == ["report the fill at 1", "timer later at 2", "market d at 3"]
+
+
+def test_samples_come_every_whole_second_and_a_long_silence_is_skipped() -> None:
+    harness = Harness()
+    harness.engine.start_at(T0 + NS // 2)
+    harness.data("d", 3.2)
+    harness.data("after a week", 7 * 86_400 + 0.5)
+    harness.engine.run_now()
+    assert harness.log[:4] == ["sample at 1", "sample at 2", "sample at 3", "market d at 3.2"]
+    week = 7 * 86_400
+    assert harness.log[4:] == ["sample at 4", f"sample at {week}", f"market after a week at {week + 0.5:.6g}"]
+    assert SILENCE_NS == 60 * NS
+
+
+def test_every_frame_is_numbered_timers_included_and_events_carry_it() -> None:
+    harness = Harness()
+    harness.on_frame = lambda frame: [Emit(kind="SEEN", source="test", data={"what": frame.raw.decode()})]
+    harness.timers.set("noted", "t", T0)
+    harness.data("d1", 1)
+    harness.data("d2", 2)
+    harness.engine.run_now()
+    assert [(event.frame, event.seq, event.ts - T0) for event in harness.events] == [(2, 1, NS), (3, 2, 2 * NS)]
+
+
+def test_after_the_end_only_the_account_lane_is_taken() -> None:
+    harness = Harness()
+    harness.data("d", 1)
+    harness.account("a", 1)
+    harness.engine.end()
+    harness.engine.run_now()
+    assert harness.log == ["report a at 1"]
+
+
+async def run_with_tasks(harness: Harness, script: Callable[[], Any]) -> None:
+    desk = asyncio.ensure_future(harness.bus.tasks["noted"].run())
+    engine = asyncio.ensure_future(harness.engine.run())
+    try:
+        async with asyncio.timeout(5):
+            await script()
+            harness.engine.end()
+            harness.account("end", 0)
+            await engine
+    finally:
+        for task in (desk, engine):
+            task.cancel()
+        await asyncio.gather(desk, engine, return_exceptions=True)
+
+
+async def test_looking_in_never_sees_half_a_frame() -> None:
+    """A frame is half done while its desks settle; whoever looks then is answered when it is whole."""
+    harness = Harness()
+    state = {"half": False}
+    looks: list[bool] = []
+
+    class Slow:
+        def on(self, message: Message, view: Any) -> Sequence[Message]:
+            state["half"] = False
+            return ()
+
+    def start(frame: Frame) -> Sequence[Message]:
+        state["half"] = frame.raw == b"d"
+        if state["half"]:
+            asking.append(asyncio.ensure_future(harness.engine.inspect(lambda: looks.append(state["half"]))))
+        return [Sampled(now_ns=0)]
+
+    asking: list[asyncio.Future[None]] = []
+    harness.on_frame = start
+    harness.bus.tasks["noted"].core = Slow()  # type: ignore[assignment]
+
+    async def script() -> None:
+        for number in range(20):
+            harness.data("d", number)
+        await harness.engine.idle()
+        await asyncio.gather(*asking)
+
+    await run_with_tasks(harness, script)
+    assert looks == [False] * 20
+
+
+async def test_an_error_while_looking_belongs_to_who_looks() -> None:
+    harness = Harness()
+
+    async def script() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await harness.engine.inspect(lambda: 1 // 0)
+        harness.data("d", 1)
+        await harness.engine.idle()
+
+    await run_with_tasks(harness, script)
+    assert "market d at 1" in harness.log
+
+
+async def test_idle_waits_for_every_frame_that_was_handed_in() -> None:
+    harness = Harness()
+
+    async def script() -> None:
+        for number in range(300):
+            harness.data(f"d{number}", number)
+        await harness.engine.idle()
+        assert len(harness.log) == 300
+
+    await run_with_tasks(harness, script)
+
+
+async def test_on_a_live_clock_a_timer_fires_without_any_frame() -> None:
+    clock = RealClock()
+    harness = Harness(clock)
+    fired = asyncio.Event()
+    harness.engine._owners["venue"] = lambda key: fired.set()
+    harness.timers.set("venue", "due", clock.now_ns() + NS // 100)
+    await run_with_tasks(harness, fired.wait)
+    assert fired.is_set()
+    assert any(line.startswith("tick") for line in harness.log)
+
+
+async def test_on_a_tape_nothing_happens_between_frames() -> None:
+    harness = Harness()
+    harness.timers.set("noted", "t", T0 + NS)
+
+    async def script() -> None:
+        harness.data("d", 0.5)
+        await harness.engine.idle()
+        await asyncio.sleep(0)
+
+    await run_with_tasks(harness, script)
+    assert harness.log == ["market d at 0.5", "report end at 0.5"]

@@ -1,0 +1,136 @@
+"""What each kind of frame does, and what an unreadable one does not do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bot.domain.events import Emit
+from bot.domain.frames import Frame
+from bot.domain.messages import FeedChanged, PauseRequest
+from bot.domain.orders import OrderStatus, OrderUpdate
+from bot.domain.values import NS
+from bot.exchanges import binance
+from bot.market.state import Market
+from bot.runtime.intake import Intake
+from bot.venues.reports import encode_report
+from tests.build import BTC, instrument
+
+T0 = 1_723_161_255 * NS
+
+
+class Watcher:
+    """Stands where the paper venue stands."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.seen: list[Any] = []
+
+    def watching(self, instrument: str) -> bool:
+        return self.on
+
+    def on_trade(self, instrument: str, price: float, quantity: float) -> None:
+        self.seen.append(("trade", price, quantity))
+
+    def on_book(self, instrument: str, market: Any) -> None:
+        self.seen.append(("book", market.mark))
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher()
+
+
+@pytest.fixture
+def intake(watcher: Watcher) -> Intake:
+    market = Market([instrument()])
+    return Intake(market, {binance.VENUE: binance.decode}, watcher, frozenset({"ETHUSDT"}))
+
+
+def market_frame(message: Any, at_s: float = 0.0) -> Frame:
+    raw = message if isinstance(message, bytes) else json.dumps(message).encode()
+    return Frame(T0 + round(at_s * NS), "data", binance.VENUE, raw)
+
+
+def apply(intake: Intake, frame: Frame) -> list[Any]:
+    return list(intake.apply(frame, frame.recv_ns))
+
+
+def snapshot(last_id: int = 10, symbol: str = "btcusdt") -> dict[str, Any]:
+    book = {"lastUpdateId": last_id, "E": 1, "T": 1, "bids": [["64999.9", "2"]], "asks": [["65000.1", "2"]]}
+    return {"stream": f"{symbol}@depth_snapshot", "data": book}
+
+
+def diff(first: int, last: int, previous: int) -> dict[str, Any]:
+    ids = {"U": first, "u": last, "pu": previous}
+    return {"e": "depthUpdate", "E": 1, "T": 1, "s": "BTCUSDT", **ids, "b": [["64999.9", "3"]], "a": []}
+
+
+def trade(price: str = "65000.1", symbol: str = "BTCUSDT") -> dict[str, Any]:
+    return {"e": "trade", "E": 1, "T": 1, "s": symbol, "t": 1, "p": price, "q": "0.5", "X": "MARKET", "m": False}
+
+
+def test_a_book_that_becomes_usable_and_one_that_has_a_gap_are_told_at_once(intake: Intake) -> None:
+    event, changed = apply(intake, market_frame(snapshot()))
+    assert (event.kind, event.data["usable"]) == ("BOOK_RESYNC", True)
+    assert changed == FeedChanged(instrument=BTC, usable=True, reason="")
+    assert apply(intake, market_frame(diff(9, 12, 9))) == []
+    event, changed = apply(intake, market_frame(diff(15, 16, 14)))  # 13 and 14 are missing
+    assert (event.kind, event.data["usable"]) == ("BOOK_RESYNC", False)
+    assert "gap" in event.data["reason"]
+    assert not changed.usable
+
+
+def test_the_venue_sees_trades_and_marks_only_while_it_has_something_working(intake: Intake, watcher: Watcher) -> None:
+    apply(intake, market_frame(snapshot()))
+    apply(intake, market_frame(trade()))
+    assert watcher.seen == []
+    watcher.on = True
+    apply(intake, market_frame(trade()))
+    apply(intake, market_frame(diff(9, 12, 9)))
+    assert watcher.seen == [("trade", 65000.1, 0.5), ("book", 65000.0)]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\x00\xff", b"{", b'{"e":"trade"}', b'{"e":"trade","p":"NaN"}', b"[1,2]"])
+def test_garbage_is_skipped_counted_and_told_once_a_minute(intake: Intake, garbage: bytes) -> None:
+    (event,) = apply(intake, market_frame(garbage))
+    assert isinstance(event, Emit)
+    assert (event.kind, event.data["frame_source"], event.data["count"]) == ("BAD_FRAME", "binanceusdm", 1)
+    assert event.data["problem"]
+    for second in range(1, 60):
+        assert apply(intake, market_frame(garbage, second)) == []
+    (event,) = apply(intake, market_frame(garbage, 60))
+    assert event.data["count"] == 60
+    assert intake.bad_frames == 61
+
+
+def test_symbols_of_the_feed_that_are_not_followed_are_passed_over_and_strangers_are_not(intake: Intake) -> None:
+    assert apply(intake, market_frame(trade(symbol="ETHUSDT"))) == []
+    (event,) = apply(intake, market_frame(trade(symbol="DOGEUSDT")))
+    assert event.kind == "BAD_FRAME"
+    assert "DOGEUSDT" in event.data["problem"]
+
+
+def test_a_nameless_snapshot_is_refused_where_the_feed_carries_several_symbols(intake: Intake) -> None:
+    (event,) = apply(intake, market_frame(snapshot()["data"]))
+    assert "names no symbol" in event.data["problem"]
+
+
+def test_reports_and_operators_requests_become_messages(intake: Intake) -> None:
+    report = OrderUpdate(client_order_id="C1", instrument=BTC, status=OrderStatus.ACK)
+    assert apply(intake, Frame(T0, "account", "report", encode_report(report))) == [report]
+    assert apply(intake, Frame(T0, "account", "operator", b'{"type":"pause"}')) == [PauseRequest()]
+
+
+def test_a_bad_reading_is_an_intel_error_that_names_the_field(intake: Intake) -> None:
+    raw = json.dumps({"name": "long_short", "key": BTC, "source": "venue", "value": {"ratio": "many"}}).encode()
+    (event,) = apply(intake, Frame(T0, "data", "reading", raw))
+    assert event.kind == "INTEL_ERROR"
+    assert "ratio" in event.data["problem"]
+
+
+def test_a_frame_nobody_can_read_is_told(intake: Intake) -> None:
+    (event,) = apply(intake, Frame(T0, "data", "martian", b"{}"))
+    assert "martian" in event.data["problem"]
