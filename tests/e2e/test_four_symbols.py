@@ -16,25 +16,29 @@ from bot.exchanges.binance import SNAPSHOT_STREAM
 from bot.runtime.capture import import_capture, listed_instruments
 
 
+def text_of(path: Path) -> list[str]:
+    return lzma.decompress(path.read_bytes()).decode().splitlines()
+
+
 @pytest.fixture(scope="module")
 def tape(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The capture's lines are `<unix s>: <json>`; its REST snapshots name their symbol in the request only."""
     folder = shared / "fixtures/market/cryptofeed"
     work = tmp_path_factory.mktemp("alts")
     lines: list[tuple[int, str]] = []
-    for line in lzma.open(folder / "BINANCE_FUTURES.ws.1.0.xz", "rt"):
+    for line in text_of(folder / "BINANCE_FUTURES.ws.1.0.xz"):
         stamp, separator, message = line.partition(": ")
         if separator and re.fullmatch(r"[\d.]+", stamp):
             lines.append((round(float(stamp) * 1e9), message.strip()))
-    for line in lzma.open(folder / "BINANCE_FUTURES.http.0.0.xz", "rt"):
+    for line in text_of(folder / "BINANCE_FUTURES.http.0.0.xz"):
         found = re.match(r"\S+depth\?symbol=(\w+)&\S+ -> ([\d.]+): (\{.*)", line)
         if found is None:  # trailing lines of the recorder
             continue
         stream = found[1].lower() + SNAPSHOT_STREAM
         lines.append((round(float(found[2]) * 1e9), json.dumps({"stream": stream, "data": json.loads(found[3])})))
     (work / "capture").write_text("".join(f"{ns} {raw}\n" for ns, raw in sorted(lines)))
-    listing = lzma.open(folder / "BINANCE_FUTURES.0.xz", "rt").read()
-    (work / "exchangeInfo.json").write_text(listing.splitlines()[0].partition(": ")[2])
+    listing = text_of(folder / "BINANCE_FUTURES.0.xz")[0]
+    (work / "exchangeInfo.json").write_text(listing.partition(": ")[2])
     instruments, _ = listed_instruments("binanceusdm", work / "exchangeInfo.json")
     import_capture(work / "capture", work / "tape", venue="binanceusdm", instruments=instruments.values())
     return work / "tape"

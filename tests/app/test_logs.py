@@ -1,0 +1,134 @@
+"""Lines for people: the words operators grep for, one line for what matters, and never a wait."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from bot.app.logs import BOUND, LogObserver, describe
+from bot.domain.events import Event
+from tests.build import NOW
+
+
+def event(kind: str, **data: Any) -> Event:
+    return Event(
+        seq=1,
+        ts=NOW,
+        frame=1,
+        kind=kind,
+        v=1,
+        account="main",
+        mode="paper",
+        symbol="BTC/USDT:USDT",
+        source="test",
+        corr=None,
+        cause=None,
+        data=data,
+    )
+
+
+def guard_event(kind: str, **data: Any) -> Event:
+    seen = {"value": "1.08", "threshold": "1.10", "reading_source": "own", "reading_age_s": 0.2, "reason": ""}
+    return event(kind, signal_id="S1", direction="long", **{**seen, **data})
+
+
+OPENED = {
+    "direction": "long",
+    "quantity": "0.04",
+    "entry_price": "65000",
+    "stop_price": "64350.0",
+    "tiers": [{"tier": 4, "price": "66300.0", "quantity": "0.04"}],
+    "true_trend": True,
+    "max_pain_gap_pct": 2.104,
+    "magnet": "MAGNET-WITH",
+    "min_hold_s": 4500,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("TAKER_AGGRESSION_BLOCK", "TAKER"),
+        ("WALL_RESISTANCE_BLOCK", "WALL"),
+        ("LIQ_WALL_CONFLICT", "LIQ"),
+        ("LONG_TRAP_DETECTED", "TRAP"),
+        ("WHALE_CONFLICT", "WHALE"),
+        ("PROBATION_BLOCK", "PROBATION"),
+    ],
+)
+def test_a_guards_refusal_carries_its_word_its_numbers_its_source_and_its_age(kind: str, word: str) -> None:
+    line = describe(guard_event(kind))
+    assert line == f"{word} blocks BTC/USDT:USDT long: 1.08 against 1.10 (own, 0.2 s old)"
+
+
+def test_a_refusal_with_a_reason_says_it() -> None:
+    line = describe(guard_event("RISK_LIMIT_BLOCK", value=None, reason="already in the symbol", reading_source=None))
+    assert line == "RISK blocks BTC/USDT:USDT long: already in the symbol"
+
+
+def test_a_true_trend_opening_tells_the_max_pain_gap_and_the_hold() -> None:
+    line = describe(event("POSITION_OPENED", **OPENED))
+    assert line is not None
+    assert "MAX-PAIN gap 2.10 % MAGNET-WITH" in line
+    assert "held for 75 min" in line
+    plain = describe(event("POSITION_OPENED", **{**OPENED, "true_trend": False, "min_hold_s": 0}))
+    assert plain is not None
+    assert "MAX-PAIN" not in plain
+    assert "held" not in plain
+
+
+def test_a_moved_target_names_the_wall() -> None:
+    moved = {"tier": 4, "old_price": "66300.0", "new_price": "66133.8"}
+    line = describe(event("TP_ADJUSTED", **moved, wall_price="66200.0", wall_usd="30000000"))
+    assert line == "tier 4 of BTC/USDT:USDT moves 66300.0 -> 66133.8: WALL of 30.0M at 66200.0"
+    back = describe(event("TP_ADJUSTED", **moved, wall_price=None, wall_usd=None))
+    assert back is not None
+    assert back.endswith("wall gone")
+
+
+def test_orders_on_their_way_and_unknown_kinds_make_no_noise() -> None:
+    assert describe(event("ORDER_SENT")) is None
+    assert describe(event("SOMETHING_NEW", what="ever")) is None
+
+
+def test_lines_are_written_in_order_with_the_engines_time() -> None:
+    read, write = os.pipe()
+    with os.fdopen(read) as reader, os.fdopen(write, "w") as out:
+        logs = LogObserver(enabled=True, out=out)
+        logs.on_events([event("STATE", was="STARTING", state="ACTIVE", reason="book usable")])
+        logs.say("done")
+        logs.close()
+        out.close()
+        assert reader.read() == "08:53:20.000 state STARTING -> ACTIVE: book usable\ndone\n"
+
+
+def test_an_output_that_blocks_does_not_block_the_engine() -> None:
+    unblock = threading.Event()
+
+    class Stuck:
+        def write(self, text: str) -> int:
+            unblock.wait(10)
+            return len(text)
+
+        def flush(self) -> None: ...
+
+    logs = LogObserver(enabled=True, out=Stuck())  # type: ignore[arg-type]
+    for number in range(BOUND + 50):
+        logs.say(f"line {number}")
+    assert logs.dropped >= 49  # one may be in the stuck writer's hands
+    assert logs.lines[-1] == f"line {BOUND + 49}"
+    unblock.set()
+
+
+def test_output_that_is_gone_ends_the_writer_quietly() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    out = os.fdopen(write, "w", buffering=1)
+    logs = LogObserver(enabled=True, out=out)
+    logs.say("to nobody")
+    logs.close()
+    with pytest.raises(BrokenPipeError):
+        out.close()
