@@ -201,7 +201,7 @@ class ApiServer:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._token.encode()):
                 return _error(
-                    401, "acting needs 'Authorization: Bearer TOKEN'; the token is in the data folder (api-token)"
+                    401, "this needs 'Authorization: Bearer TOKEN'; the token is in the data folder (api-token)"
                 )
         return await handler(request)
 

@@ -70,15 +70,20 @@ class LogObserver:
 
     def _write(self) -> None:
         told = 0
-        while (line := self._queue.get()) is not None:
-            dropped = self.dropped
-            if dropped > told:  # the queue was full then, so a line to put this before is always left
-                line = f"{dropped - told} log lines were dropped: the output is too slow\n{line}"
-                told = dropped
-            try:
+        try:
+            for line in iter(self._queue.get, None):
                 print(line, file=self._out, flush=self._queue.empty())
-            except (OSError, ValueError):
-                return
+                if self._queue.empty():
+                    told = self._tell_dropped(told)
+            self._tell_dropped(told)
+        except (OSError, ValueError):  # nobody reads it any more
+            return
+
+    def _tell_dropped(self, told: int) -> int:
+        dropped = self.dropped
+        if dropped > told:
+            print(f"{dropped - told} log lines were dropped: the output is too slow", file=self._out, flush=True)
+        return dropped
 
 
 def clock_text(ns: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,9 @@ from bot.runtime.tape_feed import TapeFeed
 TAPE_ENDED = "tape ended"
 INTERRUPTED = "interrupted"
 HISTORY_PAGE = 2_000
+GC_THRESHOLD = (
+    50_000  # new containers between two collections of the youngest; measured: the 99th percentile of decisions
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,10 @@ def first_ns(tape: Tape) -> int:
 
 
 def begin(parts: Parts, tape: Tape) -> None:
+    """What was built so far lives as long as the engine: the garbage collector need not look at it again, nor often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     parts.started_ns = first_ns(tape)
     parts.engine.start_at(parts.started_ns)
     parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=_facts(parts, tape)))

@@ -29,7 +29,7 @@ class Source(Protocol):
 def open_source(settings: Settings) -> Source:
     url = running_api(settings.data_dir)
     if url is not None:
-        return EngineSource(url)
+        return EngineSource(url, _token(settings))
     if not (settings.data_dir / FILE).exists():
         raise _nothing_ran(settings.data_dir)
     return JournalSource(settings.data_dir)
@@ -42,11 +42,11 @@ def _nothing_ran(data_dir: Path) -> ConfigError:
 class EngineSource:
     """Asks the engine that holds the data folder."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, token: str) -> None:
+        self._url, self._token = url, token
 
     def get(self, path: str, **query: str) -> Any:
-        return asyncio.run(_request("GET", self._url + path, params=query))
+        return asyncio.run(_request("GET", self._url + path, self._token, params=query))
 
     def events(self, since: int, kinds: str) -> Iterator[dict[str, Any]]:
         while page := self.get("/api/events", since=str(since), kinds=kinds, limit=str(PAGE)):
@@ -86,18 +86,19 @@ def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"no engine runs in {settings.data_dir}; start one with `python -m bot run` or name --data-dir"
         )
-    given = settings.api.token
-    token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
-    answer: dict[str, Any] = asyncio.run(
-        _request("POST", url + path, data=orjson.dumps(body), headers={"Authorization": f"Bearer {token}"})
-    )
+    answer: dict[str, Any] = asyncio.run(_request("POST", url + path, _token(settings), data=orjson.dumps(body)))
     return answer
 
 
-async def _request(method: str, url: str, **options: Any) -> Any:
+def _token(settings: Settings) -> str:
+    given = settings.api.token
+    return given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
+
+
+async def _request(method: str, url: str, token: str, **options: Any) -> Any:
     try:
         async with (
-            aiohttp.ClientSession(timeout=TIMEOUT) as session,
+            aiohttp.ClientSession(timeout=TIMEOUT, headers={"Authorization": f"Bearer {token}"}) as session,
             session.request(method, url, **options) as response,
         ):
             answer = orjson.loads(await response.read())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Annotated, Any, ClassVar
 
@@ -39,7 +40,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class _Event(Struct, tag_field="e", gc=False):
-    """What all events carry. `keys` is the number of required keys, with `e`; `_check_keys` needs the optional ones too.
+    """What all events carry. `keys` is the number of required keys, with `e`; `_check_optional_keys` knows the others.
 
     `X` is MARKET for an ordinary trade; those of the insurance fund and of ADL say NA. The others are not used.
     """
@@ -138,8 +139,8 @@ class _Outline(Struct, gc=False):
     result: Any = UNSET
 
 
-_wrapped = msgspec.json.Decoder(_Wrapped, strict=False)
-_bare = msgspec.json.Decoder(_MarketEvent, strict=False)
+_decode_wrapped = msgspec.json.Decoder(_Wrapped, strict=False).decode
+_decode_bare = msgspec.json.Decoder(_MarketEvent, strict=False).decode
 _snapshot = msgspec.json.Decoder(_Snapshot, strict=False)
 _outline = msgspec.json.Decoder(_Outline)
 
@@ -153,13 +154,17 @@ def decode(raw: bytes) -> MarketMessage | None:
         raise _refusal(f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
     try:
         if raw.startswith(b'{"stream"'):
-            event = _wrapped.decode(raw).data
-            _check_keys(raw, event, 2)
-            return _neutral(event)
-        if raw.startswith(b'{"e"'):
-            event = _bare.decode(raw)
-            _check_keys(raw, event, 0)
-            return _neutral(event)
+            event = _decode_wrapped(raw).data
+            keys = event.keys + 2
+        elif raw.startswith(b'{"e"'):
+            event = _decode_bare(raw)
+            keys = event.keys
+        else:
+            return _slowly(raw)
+        extra = raw.count(b":") - keys
+        if extra and (extra > 1 or event.X is UNSET):  # every trade has an X
+            _check_optional_keys(raw, event, keys)
+        return _NEUTRAL[type(event)](event)
     except (ValueError, RecursionError):
         pass  # not one of the five events, or a bad one: the slow way tells which, and what is wrong
     try:
@@ -168,29 +173,14 @@ def decode(raw: bytes) -> MarketMessage | None:
         raise _refusal(error, raw) from None
 
 
-def _check_keys(raw: bytes, event: _MarketEvent, envelope: int) -> None:
-    """Refuses a key given twice. `envelope` counts the keys around the event.
+def _check_optional_keys(raw: bytes, event: _MarketEvent, keys: int) -> None:
+    """Refuses a key given twice. `keys` counts the required ones, with those around the event.
 
     Each required key is there, or decoding had failed: with as many colons as keys known to be there, none is there twice.
     """
-    extra = raw.count(b":") - envelope - event.keys
-    if extra and extra != (
-        (event.X is not UNSET) + (event.st is not UNSET) + (event.ps is not UNSET) + (event.nq is not UNSET)
-    ):
+    optional = (event.X is not UNSET) + (event.st is not UNSET) + (event.ps is not UNSET) + (event.nq is not UNSET)
+    if raw.count(b":") != keys + optional:
         _refuse_duplicate_keys(raw)
-
-
-def _neutral(event: _MarketEvent) -> MarketMessage | None:
-    if isinstance(event, _BookTicker):
-        return _quote(event)
-    if isinstance(event, _Trade):
-        ordinary = (event.X is UNSET or event.X == "MARKET") and event.p and event.q
-        return _print(event, event.t) if ordinary else None
-    if isinstance(event, _Depth):
-        return _diff(event)
-    if isinstance(event, _AggTrade):
-        return _print(event, event.a)
-    return _mark(event)
 
 
 def _quote(event: _BookTicker) -> Quote:
@@ -205,11 +195,23 @@ def _diff(event: _Depth) -> BookDiff:
     return BookDiff(event.s, event.U, event.u, event.pu, event.T * MS, event.b, event.a)
 
 
-def _print(event: _Trade | _AggTrade, trade_id: int) -> TradePrint:
+def _trade(event: _Trade) -> TradePrint | None:
+    if (event.X != "MARKET" and event.X is not UNSET) or not event.p or not event.q:
+        return None
+    return TradePrint(event.s, event.t, event.p, event.q, _taker_buys(event.m), event.T * MS)
+
+
+def _agg_trade(event: _AggTrade) -> TradePrint:
+    return TradePrint(event.s, event.a, event.p, event.q, _taker_buys(event.m), event.T * MS)
+
+
+def _taker_buys(m: Any) -> bool:
     """`m`: the buyer was the maker, so the taker sold."""
-    if event.m is not True and event.m is not False:
-        raise ValueError(f"m is {event.m!r:.40}, not true or false")
-    return TradePrint(event.s, trade_id, event.p, event.q, not event.m, event.T * MS)
+    if m is False:
+        return True
+    if m is True:
+        return False
+    raise ValueError(f"m is {m!r:.40}, not true or false")
 
 
 def _mark(event: _MarkPrice) -> MarkPrice:
@@ -223,6 +225,15 @@ def _mark(event: _MarkPrice) -> MarkPrice:
     )
 
 
+_NEUTRAL: dict[type, Callable[[Any], MarketMessage | None]] = {
+    _BookTicker: _quote,
+    _Trade: _trade,
+    _Depth: _diff,
+    _AggTrade: _agg_trade,
+    _MarkPrice: _mark,
+}
+
+
 def _slowly(raw: bytes) -> MarketMessage | None:
     """Any accepted message, whatever the order of its keys."""
     top = _outline.decode(raw)
@@ -230,7 +241,7 @@ def _slowly(raw: bytes) -> MarketMessage | None:
     body = raw if top.data is UNSET else bytes(top.data)
     inner = top if top.data is UNSET else _outline.decode(body)
     if inner.e is not UNSET:
-        return None if inner.e in _IGNORED else _neutral(_bare.decode(body))
+        return None if inner.e in _IGNORED else _NEUTRAL[type(event := _decode_bare(body))](event)
     if inner.lastUpdateId is not UNSET:
         return _book_snapshot(_snapshot.decode(body), top.stream)
     if top.result is None and top.id is not UNSET:

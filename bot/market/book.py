@@ -28,7 +28,7 @@ class _Side:
     side's ground, counts as the nearest.
     """
 
-    __slots__ = ("anchor", "buckets", "keys", "reach", "sign", "sizes")
+    __slots__ = ("anchor", "buckets", "keys", "per_bucket", "reach", "sign", "sizes")
 
     def __init__(self, sign: float) -> None:
         self.sign = sign
@@ -39,6 +39,7 @@ class _Side:
         self.keys: list[float] = []  # of `sizes`, ascending
         self.reach = 0.0  # key of the last level of the snapshot
         self.anchor = 0.0
+        self.per_bucket = 0.0
         self.buckets = [0.0] * BUCKETS
 
     def load(self, levels: list[Level]) -> str | None:
@@ -58,16 +59,17 @@ class _Side:
 
     def set_anchor(self, price: float) -> None:
         self.anchor = anchor = price * self.sign
+        self.per_bucket = 1e4 / BUCKET_BPS / price
         self.buckets = buckets = [0.0] * BUCKETS
         for key, quantity in self.sizes.items():
-            bucket = int((anchor - key) / price * 1e4 / BUCKET_BPS)
+            bucket = int((anchor - key) * self.per_bucket)
             if bucket < BUCKETS:
                 buckets[bucket if bucket > 0 else 0] += abs(key) * quantity
 
     def apply(self, levels: list[Level]) -> None:
         """Absolute sizes; 0 deletes, also what is not there. Written out in one loop: it is run for every level."""
         sign, sizes, keys, buckets, anchor = self.sign, self.sizes, self.keys, self.buckets, self.anchor
-        anchor_price = abs(anchor)
+        per_bucket = self.per_bucket
         for price, quantity in levels:
             key = price * sign
             old = sizes.get(key)
@@ -82,7 +84,7 @@ class _Side:
             else:
                 del sizes[key]
                 del keys[bisect_left(keys, key)]
-            bucket = int((anchor - key) / anchor_price * 1e4 / BUCKET_BPS)
+            bucket = int((anchor - key) * per_bucket)
             if bucket < BUCKETS:
                 buckets[bucket if bucket > 0 else 0] += price * (quantity - old)
 
@@ -254,6 +256,17 @@ class Book:
         """The levels priced from `low` to `high`, both included, best first."""
         of = self._side(side)
         return of.levels(of.between(low, high))
+
+    def range_sums(self, side: Side, low: float, high: float) -> tuple[float, float]:
+        """USD and base quantity of the levels priced from `low` to `high`, both included."""
+        of = self._side(side)
+        sizes = of.sizes
+        usd = quantity = 0.0
+        for key in of.between(low, high):
+            size = sizes[key]
+            usd += abs(key) * size
+            quantity += size
+        return usd, quantity
 
     def coverage_pct(self, side: Side) -> float:
         """How far from mid this side is known completely: to the last level of the snapshot, 0.0 when unusable.

@@ -45,8 +45,8 @@ def micro_usd(price: float, quantity: float) -> int:
 class Slots(Generic[Number]):
     """A ring of time slots with a few sums each: the running slot and the `count - 1` before it.
 
-    The window is therefore between `count - 1` and `count` slots long. Adding and expiring touch one row; a total is summed
-    when somebody asks, so nothing drifts.
+    The window is therefore between `count - 1` and `count` slots long. Totals are kept while slots pass: exact for whole
+    numbers; float sums are taken over `rows` instead, so that nothing drifts.
     """
 
     def __init__(self, count: int, width_ns: int, zeros: tuple[Number, ...]) -> None:
@@ -55,13 +55,15 @@ class Slots(Generic[Number]):
         self._zeros: tuple[Number, ...] = zeros
         self._rows: list[list[Number]] = [list(zeros) for _ in range(count)]
         self._newest = 0
+        self._until_ns = 0  # end of the running slot
+        self._running: list[Number] = self._rows[0]
+        self._closed: list[Number] = list(zeros)  # sums over all slots but the running one
 
     def row(self, now_ns: int) -> list[Number]:
         """The running slot's sums, to be added to in place."""
-        slot = now_ns // self._width_ns
-        if slot != self._newest:
-            self._advance(slot)
-        return self._rows[slot % self._count]
+        if now_ns >= self._until_ns:
+            self._advance(now_ns // self._width_ns)
+        return self._running
 
     def rows(self, now_ns: int) -> list[list[Number]]:
         """All slots of the window, in no particular order."""
@@ -69,12 +71,18 @@ class Slots(Generic[Number]):
         return self._rows
 
     def totals(self, now_ns: int) -> list[Number]:
-        return [sum(column) for column in zip(*self.rows(now_ns), strict=True)]
+        running = self.row(now_ns)
+        return [closed + now for closed, now in zip(self._closed, running, strict=True)]
 
     def _advance(self, slot: int) -> None:
+        closed = [total + now for total, now in zip(self._closed, self._running, strict=True)]
         for passed in range(max(self._newest + 1, slot - self._count + 1), slot + 1):
+            expired = self._rows[passed % self._count]
+            closed = [total - old for total, old in zip(closed, expired, strict=True)]
             self._rows[passed % self._count] = list(self._zeros)
-        self._newest = slot
+        self._closed = closed
+        self._newest, self._until_ns = slot, (slot + 1) * self._width_ns
+        self._running = self._rows[slot % self._count]
 
 
 class TakerFlow:

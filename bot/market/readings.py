@@ -6,7 +6,7 @@ our own streams on demand never enter the store; whoever asks hands them over as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -78,6 +78,13 @@ def own_reading(name: str, key: str, value: Any, observed_ns: int | None, now_ns
     )
 
 
+Own = Callable[[], Reading[Any] | None]
+
+
+def _nothing() -> None:
+    """No reading of our own."""
+
+
 class ReadingStore:
     """The newest reading of each (name, key, source)."""
 
@@ -88,25 +95,33 @@ class ReadingStore:
         _check_source(reading.name, reading.source)
         self._readings[reading.name, reading.key, reading.source] = reading
 
-    def best(self, name: str, key: str, now_ns: int, own: Reading[Any] | None = None) -> Reading[Any]:
-        """The first usable source in order, else the first stale one, else a missing reading that says why each is."""
-        readings = self._in_order(name, key, own)
-        for states in (_USABLE, (ReadingState.STALE,)):
-            for reading in readings:
-                if reading.state(now_ns) in states:
-                    return reading
-        return _missing(name, key, readings, now_ns)
+    def best(self, name: str, key: str, now_ns: int, own: Own = _nothing) -> Reading[Any]:
+        """The first usable source in order, else the first stale one, else a missing reading that says why each is.
 
-    def others_fresh(self, name: str, key: str, now_ns: int, own: Reading[Any] | None = None) -> list[Reading[Any]]:
+        `own` computes our own reading; it is asked only when its turn in the order comes.
+        """
+        seen: list[Reading[Any]] = []
+        stale: Reading[Any] | None = None
+        for reading in self._in_order(name, key, own):
+            state = reading.state(now_ns)
+            if state is ReadingState.FRESH or state is ReadingState.PARTIAL:
+                return reading
+            if stale is None and state is ReadingState.STALE:
+                stale = reading
+            seen.append(reading)
+        return _missing(name, key, seen, now_ns) if stale is None else stale
+
+    def others_fresh(self, name: str, key: str, now_ns: int, own: Own = _nothing) -> list[Reading[Any]]:
         """The usable sources that did not decide."""
         return [r for r in self._in_order(name, key, own) if r.state(now_ns) in _USABLE][1:]
 
-    def _in_order(self, name: str, key: str, own: Reading[Any] | None) -> list[Reading[Any]]:
-        candidates = (
-            own if own is not None and source == OWN else self._readings.get((name, key, source))
-            for source in rule_of(name).sources
-        )
-        return [reading for reading in candidates if reading is not None]
+    def _in_order(self, name: str, key: str, own: Own) -> Iterator[Reading[Any]]:
+        for source in rule_of(name).sources:
+            reading = own() if source == OWN else None
+            if reading is None:
+                reading = self._readings.get((name, key, source))
+            if reading is not None:
+                yield reading
 
 
 def _missing(name: str, key: str, readings: Sequence[Reading[Any]], now_ns: int) -> Reading[Any]:

@@ -234,18 +234,17 @@ class Market:
 
     def reading(self, name: str, instrument_id: str, now_ns: int) -> Reading[Any]:
         """The deciding reading, our own among the sources in the table's order."""
-        key, own = self._own(name, instrument_id, now_ns)
-        return self.store.best(name, key, now_ns, own)
+        market, key = self._keyed(name, instrument_id)
+        return self.store.best(name, key, now_ns, lambda: market.own(name, key, now_ns))
 
     def other_readings(self, name: str, instrument_id: str, now_ns: int) -> list[Reading[Any]]:
         """Fresh ones that did not decide."""
-        key, own = self._own(name, instrument_id, now_ns)
-        return self.store.others_fresh(name, key, now_ns, own)
+        market, key = self._keyed(name, instrument_id)
+        return self.store.others_fresh(name, key, now_ns, lambda: market.own(name, key, now_ns))
 
-    def _own(self, name: str, instrument_id: str, now_ns: int) -> tuple[str, Reading[Any] | None]:
+    def _keyed(self, name: str, instrument_id: str) -> tuple[InstrumentMarket, str]:
         market = self.market(instrument_id)
-        key = market.instrument.base if rule_of(name).keyed_by == COIN else instrument_id
-        return key, market.own(name, key, now_ns)
+        return market, market.instrument.base if rule_of(name).keyed_by == COIN else instrument_id
 
     def _only(self) -> InstrumentMarket:
         if len(self._by_id) != 1:

@@ -9,7 +9,6 @@ Rules: product page, "Readings"; quant reference, section 4.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
@@ -17,7 +16,6 @@ from statistics import median
 
 from pydantic import Field
 
-from bot.domain.market import Level
 from bot.domain.params import Params
 from bot.domain.reading import Wall, Walls
 from bot.domain.values import NS, Side
@@ -63,9 +61,9 @@ class _Tracked:
     traded: float = 0.0  # USD traded in the band since it was last there
     came_near: bool = False  # price was within 20 bps since, or when, it was last there
 
-    def measure(self, levels: list[Level], qualifies: float, mid: float, now_ns: int) -> None:
+    def measure(self, sums: tuple[float, float], qualifies: float, mid: float, now_ns: int) -> None:
         """Takes a sample. It is there with 70 % of its size, as long as that still stands out (70 % of what qualifies)."""
-        usd, quantity = _sums(levels)
+        usd, quantity = sums
         self.samples.append(usd)
         near = abs(mid - self.price) <= _NEAR * mid
         if usd >= _THERE * max(self.size, qualifies):
@@ -162,7 +160,7 @@ class WallTracker:
         ordinary = _CANDIDATE_MEDIANS * median([usd for usd in buckets if usd > 0] or [inf])
         qualifies = min(ordinary, self._threshold)
         for wall in self._tracked[side]:
-            wall.measure(book.range_levels(side, wall.low, wall.high), qualifies, self._mid, now_ns)
+            wall.measure(book.range_sums(side, wall.low, wall.high), qualifies, self._mid, now_ns)
         self._tracked[side] = [wall for wall in self._tracked[side] if not wall.lost(now_ns)]
         for index, usd in enumerate(buckets):
             if usd >= ordinary or usd > self._threshold:
@@ -170,14 +168,14 @@ class WallTracker:
 
     def _track(self, book: Book, side: Side, index: int, now_ns: int) -> None:
         """Tracks what is in this bucket, unless its mean price lies in a band that is tracked already."""
-        usd, quantity = _sums(book.range_levels(side, *self._bucket_range(side, index)))
+        usd, quantity = book.range_sums(side, *self._bucket_range(side, index))
         if quantity == 0:
             return
         price = usd / quantity
         if any(wall.low <= price <= wall.high for wall in self._tracked[side]):
             return
         low, high = price * (1 - _HALF_BAND), price * (1 + _HALF_BAND)
-        usd, _ = _sums(book.range_levels(side, low, high))
+        usd, _ = book.range_sums(side, low, high)
         near = abs(self._mid - price) <= _NEAR * self._mid
         samples = deque((usd,), maxlen=self._min_age_s)
         self._tracked[side].append(_Tracked(low, high, price, usd, usd, now_ns, samples, came_near=near))
@@ -204,12 +202,3 @@ class WallTracker:
         standing.sort(key=lambda wall: wall.usd, reverse=True)
         # A nearer institutional wall is not left out for three larger ones behind it: entries and targets ask for the nearest.
         return tuple(wall for rank, wall in enumerate(standing) if rank < _TOP or wall.usd > self._threshold)
-
-
-def _sums(levels: Iterable[Level]) -> tuple[float, float]:
-    """USD and base quantity."""
-    usd = quantity = 0.0
-    for price, size in levels:
-        usd += price * size
-        quantity += size
-    return usd, quantity

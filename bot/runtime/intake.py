@@ -6,6 +6,7 @@ shows as a gap on the next one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -51,8 +52,8 @@ class Intake:
         self._operator = msgspec.json.Decoder(OperatorRequest)
         self._report = msgspec.json.Decoder(AccountReport)
         self.bad_frames = 0
-        self._told_ns: int | None = None
-        self._untold = 0
+        self._told_ns: dict[str, int] = {}  # by kind of event
+        self._untold: Counter[str] = Counter()
 
     def apply(self, frame: Frame, now_ns: int) -> Sequence[Message]:
         decode = self._decoders.get(frame.source)
@@ -60,7 +61,7 @@ class Intake:
             if decode is not None:
                 return self._apply_market(decode(frame.raw), now_ns)
             return self._apply_other(frame, now_ns)
-        except (FeedError, msgspec.MsgspecError) as error:
+        except (FeedError, msgspec.MsgspecError, RecursionError) as error:
             return self._bad(frame, str(error), now_ns)
 
     def sample(self, now_ns: int) -> Sequence[Message]:
@@ -109,11 +110,12 @@ class Intake:
         return answers
 
     def _bad(self, frame: Frame, problem: str, now_ns: int) -> Sequence[Message]:
-        self.bad_frames += 1
-        self._untold += 1
-        if self._told_ns is not None and now_ns - self._told_ns < TOLD_EVERY_NS:
-            return ()
-        data: dict[str, Any] = {"frame_source": frame.source, "problem": problem, "count": self._untold}
-        self._told_ns, self._untold = now_ns, 0
         kind = "INTEL_ERROR" if frame.source == Source.READING else "BAD_FRAME"
+        self.bad_frames += 1
+        self._untold[kind] += 1
+        told_ns = self._told_ns.get(kind)
+        if told_ns is not None and now_ns - told_ns < TOLD_EVERY_NS:
+            return ()
+        self._told_ns[kind] = now_ns
+        data: dict[str, Any] = {"frame_source": frame.source, "problem": problem, "count": self._untold.pop(kind)}
         return (Emit(kind=kind, source="intake", data=data),)

@@ -65,11 +65,11 @@ def _ultra(signal: Signal, view: View, params: SizingParams) -> bool:
     """Flow a strategy already traded on is no second opinion."""
     if set(CONVICTION) <= set(signal.traded_on):
         return False
-    whale, ofi = (_fresh(name, signal, view) for name in CONVICTION)
-    if whale is None or ofi is None:
+    whale = _fresh("whale_cvd", signal, view)
+    if whale is None or whale.direction is not signal.direction or whale.intensity < params.whale_intensity:
         return False
-    loud = whale.direction is signal.direction and whale.intensity >= params.whale_intensity
-    return loud and signal.direction.sign * ofi.depths > 0
+    ofi = _fresh("ofi", signal, view)
+    return ofi is not None and signal.direction.sign * ofi.depths > 0
 
 
 def _regime(signal: Signal, view: View, params: SizingParams) -> float:

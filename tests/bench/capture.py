@@ -9,7 +9,7 @@ from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.runtime.tape import Tape
 
-DEPTH, TRADE, QUOTE, SNAPSHOT, MIX = "depth", "trade", "quote", "snapshot", "mix"
+DEPTH, TRADE, QUOTE, SNAPSHOT, MIX = "depth", "trade", "quote", "snapshot", "whole mix"
 KINDS = (TRADE, QUOTE, DEPTH, MIX)
 
 _MARKS = {DEPTH: b'"e":"depthUpdate"', TRADE: b'"e":"trade"', QUOTE: b'"e":"bookTicker"', SNAPSHOT: b'{"lastUpdateId"'}

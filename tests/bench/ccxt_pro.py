@@ -53,15 +53,10 @@ class CcxtPro:
 
         return lambda: self._do(take())
 
-    def fresh_walls(self, *, decoded: bool) -> Run:
+    def fresh_walls(self) -> Run:
         self._do(self._connect())
         before, after = self._messages[DEPTH]
-        client, handle, look = self._client, self._client.handle_message, self._look
-        if decoded:
-            before, after = ([self._json.loads(message.data) for message in part] for part in (before, after))
-
-            def handle(message: Any) -> None:
-                self._exchange.handle_message(client, message)
+        handle, look = self._client.handle_message, self._look
 
         async def take() -> None:
             for message in before:

@@ -37,8 +37,8 @@ class Contender(Protocol):
 
 
 class Walled(Contender, Protocol):
-    def fresh_walls(self, *, decoded: bool) -> Run:
-        """The same for depth, with a look at best prices and walls after each message; from bytes, or decoded already."""
+    def fresh_walls(self) -> Run:
+        """The same for depth, with a look at best prices and walls after each message."""
         ...
 
     def walls(self, anchor: float) -> tuple[Sizes, Sizes]:
@@ -67,21 +67,17 @@ class Ours:
 
         return take
 
-    def fresh_walls(self, *, decoded: bool) -> Run:
+    def fresh_walls(self) -> Run:
         apply, look, messages = self._market().apply, self._look, self._messages[DEPTH]
-        done = [(decode(raw), recv_ns) for raw, recv_ns in messages] if decoded else []
 
         def take() -> None:
             for raw, recv_ns in messages:
-                apply(decode(raw), recv_ns)  # type: ignore[arg-type]  # depth is never None
-                look()
+                message = decode(raw)
+                if message is not None:
+                    apply(message, recv_ns)
+                    look()
 
-        def take_decoded() -> None:
-            for message, recv_ns in done:
-                apply(message, recv_ns)  # type: ignore[arg-type]
-                look()
-
-        return take_decoded if decoded else take
+        return take
 
     def walls(self, anchor: float) -> tuple[Sizes, Sizes]:
         """Measured from the book's own anchor, which the caller therefore asks for first."""

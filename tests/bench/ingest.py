@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,20 +12,14 @@ from tests.bench.capture import DEPTH, KINDS, MIX, QUOTE, TRADE, Capture
 from tests.bench.ccxt_pro import CcxtPro
 from tests.bench.contenders import Contender, Ours, Walled
 from tests.bench.cryptofeed_feed import CryptofeedFeed
-from tests.bench.measure import Row, Run, against, alone, interleaved, skipped
+from tests.bench.measure import Row, Run, against, alone, interleaved, settle_memory, skipped
 
-GOALS: dict[tuple[str, str], float] = {
-    (DEPTH, CcxtPro.name): 3,
-    (DEPTH, CryptofeedFeed.name): 3.5,
-    (TRADE, CcxtPro.name): 15,
-    (QUOTE, CcxtPro.name): 15,
-    (MIX, CcxtPro.name): 8,
-}
-NAMES = {
-    DEPTH: "G3 G5 depth to market state",
-    TRADE: "G4 trade to market state",
-    QUOTE: "G4 quote to market state",
-    MIX: "whole mix to market state",
+GOALS: dict[tuple[str, str], tuple[str, float]] = {
+    (DEPTH, CcxtPro.name): ("G3", 3),
+    (DEPTH, CryptofeedFeed.name): ("G5", 3.5),
+    (TRADE, CcxtPro.name): ("G4", 15),
+    (QUOTE, CcxtPro.name): ("G4", 15),
+    (MIX, CcxtPro.name): ("", 8),
 }
 WALLS_GOAL = 10.0
 
@@ -45,12 +38,11 @@ def measure(capture: Capture, rounds: int) -> tuple[list[Row], list[str]]:
     checks = [_same_book(ours, peer) for peer in peers]
     if ccxt is not None:
         checks.append(_same_walls(ours, ccxt))
-    gc.collect()
-    gc.freeze()  # the prepared messages are nobody's garbage, and nobody's collector should walk them
+    settle_memory()
     rows = [_decoding(capture, rounds)]
     for kind in KINDS:
         rows += _ingest(kind, len(capture.by_kind[kind]), ours, peers, missing, rounds)
-    rows += [_walls(len(capture.by_kind[DEPTH]), ours, ccxt, without_ccxt, rounds, decoded=way) for way in (False, True)]
+    rows.append(_walls(len(capture.by_kind[DEPTH]), ours, ccxt, without_ccxt, rounds))
     for peer in peers:
         peer.close()
     return rows, checks
@@ -77,7 +69,7 @@ def _same_book(ours: Ours, peer: Contender) -> str:
 
 
 def _same_walls(ours: Ours, peer: Walled) -> str:
-    ours.fresh_walls(decoded=False)()
+    ours.fresh_walls()()
     anchor = ours.book.anchor_price or 0.0
     mine, theirs = ours.walls(anchor), peer.walls(anchor)
     for one, other in zip(mine[0] + mine[1], theirs[0] + theirs[1], strict=True):
@@ -114,10 +106,10 @@ def _ingest(
 ) -> list[Row]:
     spent = interleaved({each.name: _fresh(each, kind) for each in (ours, *peers)}, rounds)
     took = {name: total_s * 1e6 / count for name, total_s in spent.items()}
-    mine, measure = took[ours.name], NAMES[kind]
-    rows = []
+    mine, rows = took[ours.name], []
     for name, why in missing.items():
-        goal = GOALS.get((kind, name))
+        label, goal = GOALS.get((kind, name), ("", None))
+        measure = f"{label} {kind} to market state".lstrip()
         if name in took:
             rows.append(against(measure, mine, took[name], name, "µs", goal))
         else:
@@ -129,14 +121,12 @@ def _fresh(contender: Contender, kind: str) -> Callable[[], Run]:
     return lambda: contender.fresh(kind)
 
 
-def _walls(count: int, ours: Ours, ccxt: Walled | None, why: str, rounds: int, *, decoded: bool) -> Row:
-    contenders = {each.name: _fresh_walls(each, decoded) for each in (ours, ccxt) if each is not None}
+def _walls(count: int, ours: Ours, ccxt: CcxtPro | None, why: str, rounds: int) -> Row:
+    measure = "G6 depth to state, best, 3 walls a side"
+    contenders: dict[str, Callable[[], Run]] = {ours.name: ours.fresh_walls}
+    if ccxt is not None:
+        contenders[ccxt.name] = ccxt.fresh_walls
     took = {name: total_s * 1e6 / count for name, total_s in interleaved(contenders, rounds).items()}
-    measure = "G6 apply, best, 3 walls: " + ("decoded already" if decoded else "from bytes")
     if ccxt is None:
         return skipped(measure, alone(took[ours.name], "µs"), why, WALLS_GOAL)
     return against(measure, took[ours.name], took[ccxt.name], ccxt.name, "µs", WALLS_GOAL)
-
-
-def _fresh_walls(contender: Walled, decoded: bool) -> Callable[[], Run]:
-    return lambda: contender.fresh_walls(decoded=decoded)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 from time import process_time
 
@@ -28,10 +29,16 @@ def interleaved(contenders: Mapping[str, Callable[[], Run]], rounds: int) -> dic
     return {name: median(times) for name, times in spent_s.items()}
 
 
+def settle_memory() -> None:
+    """What a part has prepared is nobody's garbage: no collector should walk it while something is timed."""
+    gc.collect()
+    gc.freeze()
+
+
 def percentile(values: list[float], share: float) -> float:
     """The smallest value that at least `share` of all do not exceed."""
     ordered = sorted(values)
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+    return ordered[max(1, ceil(share * len(ordered))) - 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ def against(measure: str, ours: float, peer: float, who: str, unit: str, goal: f
     times = peer / ours
     wanted = "" if goal is None else f"≥ {goal:g}x less"
     met = None if goal is None else times >= goal
-    return Row(measure, _shown(ours, unit), f"{who} {_shown(peer, unit)}", f"{times:.2f}x", wanted, met)
+    return Row(measure, alone(ours, unit), f"{who} {alone(peer, unit)}", f"{times:.2f}x", wanted, met)
 
 
 def at_most(measure: str, values: tuple[float, ...], unit: str, goals: tuple[float, ...]) -> Row:
@@ -62,18 +69,13 @@ def at_most(measure: str, values: tuple[float, ...], unit: str, goals: tuple[flo
     return Row(measure, f"{ours} {unit}", goal=f"≤ {wanted} {unit}", met=met)
 
 
-def at_least(measure: str, value: float, unit: str, goal: float | None = None) -> Row:
-    wanted = "" if goal is None else f"≥ {goal:g} {unit}"
-    return Row(measure, _shown(value, unit), goal=wanted, met=None if goal is None else value >= goal)
+def at_least(measure: str, value: float, unit: str, goal: float) -> Row:
+    return Row(measure, alone(value, unit), goal=f"≥ {goal:g} {unit}", met=value >= goal)
 
 
 def skipped(measure: str, ours: str, why: str, goal: float | None = None) -> Row:
     """`ours` alone, and why there is nothing beside it."""
     return Row(measure, ours, why, goal="" if goal is None else f"≥ {goal:g}x less")
-
-
-def alone(value: float, unit: str) -> str:
-    return _shown(value, unit)
 
 
 def render(rows: Iterable[Row]) -> str:
@@ -88,7 +90,7 @@ def render(rows: Iterable[Row]) -> str:
 _WORD = {True: "yes", False: "NO", None: ""}
 
 
-def _shown(value: float, unit: str) -> str:
+def alone(value: float, unit: str) -> str:
     return f"{_number(value)} {unit}"
 
 

@@ -124,12 +124,15 @@ def test_a_missing_reading_says_why_each_source_is() -> None:
 
 def test_what_is_computed_on_demand_takes_its_place_in_the_order() -> None:
     own = own_reading("taker_5m", BTC, TAKER, NOW - NS, NOW)
-    assert store().best("taker_5m", BTC, NOW, own) is own
+    assert store().best("taker_5m", BTC, NOW, lambda: own) is own
     provider = reading("taker_5m", "coinglass", TAKER)
-    assert store(provider).best("taker_5m", BTC, NOW, own) is provider
-    assert store(provider).others_fresh("taker_5m", BTC, NOW, own) == [own]
+    assert store(provider).best("taker_5m", BTC, NOW, lambda: own) is provider
+    assert store(provider).others_fresh("taker_5m", BTC, NOW, lambda: own) == [own]
+    asked: list[str] = []
+    store(provider).best("taker_5m", BTC, NOW, lambda: asked.append("own"))  # type: ignore[func-returns-value]
+    assert not asked  # only when its turn comes
     missing = own_reading("taker_5m", BTC, None, None, NOW, reason="299 s of 300 s unbroken")
-    assert "own: 299 s of 300 s unbroken" in store().best("taker_5m", BTC, NOW, missing).reason
+    assert "own: 299 s of 300 s unbroken" in store().best("taker_5m", BTC, NOW, lambda: missing).reason
 
 
 def test_an_own_reading_is_never_observed_after_now() -> None:

@@ -53,9 +53,9 @@ class LiquidationWall(LongFilter[LiquidationWallParams, LiquidationClusters]):
     def _in_range(
         self, price: Decimal, direction: Direction, data: LiquidationClusters
     ) -> Iterator[LiquidationCluster]:
+        side, sign, reach = direction.opposite, direction.sign, self.params.distance_pct * price
         for cluster in data.clusters:
-            ahead = direction.sign * (cluster.price - price)
-            if cluster.side is direction.opposite and ahead > 0 and ahead * 100 <= self.params.distance_pct * price:
+            if cluster.side is side and 0 < (ahead := sign * (cluster.price - price)) and ahead * 100 <= reach:
                 yield cluster
 
     def _nothing(self, direction: Direction) -> str:
