@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from bot.app.logs import BOUND, LogObserver, describe
 from bot.domain.events import Event
 from tests.build import NOW
+from tests.e2e.running import play, scripted
 
 
 def event(kind: str, **data: Any) -> Event:
@@ -132,3 +136,57 @@ def test_output_that_is_gone_ends_the_writer_quietly() -> None:
     logs.close()
     with pytest.raises(BrokenPipeError):
         out.close()
+
+
+def test_what_did_not_fit_is_counted_and_told_where_it_is_missing() -> None:
+    read, write = os.pipe()
+    with os.fdopen(read) as reader, os.fdopen(write, "w") as out:
+        logs = LogObserver(enabled=True, out=out)
+        for number in range(BOUND + 5000):  # far more than the pipe and the queue can hold: nobody reads yet
+            logs.say(f"line {number}")
+        assert logs.dropped > 0
+        written: list[str] = []
+        reading = threading.Thread(target=lambda: written.extend(reader))
+        reading.start()
+        logs.close()
+        out.close()
+        reading.join(5)
+    told = [line for line in written if "dropped" in line]
+    assert told == [f"{logs.dropped} log lines were dropped: the output is too slow\n"]
+    assert len(written) == BOUND + 5000 - logs.dropped + 1
+
+
+def test_a_slow_output_holds_up_the_end_for_a_second_at_most() -> None:
+    read, write = os.pipe()
+    out = os.fdopen(write, "w")
+    logs = LogObserver(enabled=True, out=out)
+    for number in range(BOUND + 5000):
+        logs.say(f"line {number}")
+    started = time.monotonic()
+    logs.close()
+    assert time.monotonic() - started < 1.9
+    os.close(read)  # so that the writer ends
+    logs._thread.join(5)  # type: ignore[union-attr]
+    with suppress(BrokenPipeError):
+        out.close()
+
+
+def test_every_event_of_a_real_session_can_be_told(tmp_path: Path) -> None:
+    """Among them the words that operators look for."""
+    played = play(tmp_path, scripted(), risk={"cooldown_s": 0})
+    lines = [describe(Event(**one)) for one in played.events]
+    told = "\n".join(line for line in lines if line)
+    words = (
+        "TRAP blocks",
+        "MAX-PAIN gap",
+        "MAGNET-WITH",
+        "OPENED",
+        "CLOSED",
+        "held for 75 min",
+        "fill",
+        "refused by long_trap",
+    )
+    assert [word for word in words if word not in told] == []
+    assert "engine started, session 1" in told and "engine stopped: tape ended" in told
+    silent = {one["kind"] for one, line in zip(played.events, lines, strict=True) if line is None}
+    assert silent == {"ORDER_INTENT", "ORDER_SENT", "ORDER_ACK", "ORDER_CANCELED"}

@@ -13,23 +13,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from decimal import Decimal
 from functools import cache
+from io import BytesIO, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
+from unittest.mock import patch
 
 import msgspec
+from rich.console import Console
 
 from bot.app.run import Outcome, run
 from bot.app.settings import Settings
+from bot.cli import main, tables
 from bot.demo import BUNDLED_TAPE
 from bot.domain.frames import Frame, Lane, Source
-from bot.domain.messages import OperatorRequest
-from bot.domain.reading import Reading
-from bot.domain.values import NS
+from bot.domain.messages import CloseRequest, OperatorRequest, OutsideSignal
+from bot.domain.reading import LongShort, MaxPain, OiDelta, Reading, Regime
+from bot.domain.values import NS, Direction, RegimeLabel
 from bot.journal.lock import TOKEN_FILE, running_api
+from bot.journal.reader import read_events
 from bot.market.readings import encode_reading
 from bot.runtime.tape import Tape
 from bot.runtime.tape_writer import TapeWriter
@@ -84,8 +91,42 @@ def finished(process: subprocess.Popen[str], within_s: float = 60.0) -> Result:
     return Result(process.returncode, out, err)
 
 
+def discard(process: subprocess.Popen[str]) -> None:
+    """Kill it if it still runs and let go of its pipes."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 def bot(*command: object, cwd: Path, **settings: str) -> Result:
     return finished(launch(*command, cwd=cwd, **settings))
+
+
+def called(*command: object, cwd: Path, **settings: str) -> Result:
+    """The same as `bot` without the time that Python and imports take: the entry point itself, called in this process."""
+    out, err = TextIOWrapper(BytesIO(), "utf-8"), TextIOWrapper(BytesIO(), "utf-8")
+    code: Any = 0
+    with (
+        chdir(cwd),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        patch.dict(os.environ, environment(**settings), clear=True),
+        patch.object(sys, "argv", ["bot", *map(str, command)]),
+        patch.object(tables, "console", Console(highlight=False, width=tables.PIPE_WIDTH)),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    return Result(code, _written(out), _written(err))
+
+
+def _written(stream: TextIOWrapper) -> str:
+    stream.flush()
+    assert isinstance(stream.buffer, BytesIO)
+    return stream.buffer.getvalue().decode()
 
 
 def until(look: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
@@ -110,7 +151,7 @@ class Engine:
         self.data_dir = data_dir
         self.process = launch("run", "--json", "--data-dir", data_dir, *options, cwd=data_dir.parent, **settings)
         self.url = until(self._published, "the address of the API")
-        self.port = int(self.url.rpartition(":")[2])
+        self.host, self.port = "127.0.0.1", int(self.url.rpartition(":")[2])
         self.token = (data_dir / TOKEN_FILE).read_text() if "BOT_API__TOKEN" not in settings else ""
 
     def _published(self) -> str | None:
@@ -123,16 +164,14 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
+        discard(self.process)
 
     def request(
         self, method: str, path: str, body: bytes | str | None = None, headers: Mapping[str, str | bytes] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         try:
-            connection.request(method, path, body, dict(headers or {}))  # type: ignore[arg-type]
+            connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             return Answer(response.status, json.loads(response.read() or b"null"))
         finally:
@@ -166,7 +205,7 @@ class Engine:
 
 def journal_of(data_dir: Path) -> list[Json]:
     """All events, as `events --json` prints them."""
-    result = bot("events", "--json", "--data-dir", data_dir, cwd=data_dir.parent)
+    result = called("events", "--json", "--data-dir", data_dir, cwd=data_dir.parent)
     assert result.code == 0, result
     return [json.loads(line) for line in result.out.splitlines()]
 
@@ -205,13 +244,46 @@ def read(seconds: float, name: str, value: Any, *, source: str, key: str = BTC, 
     return Frame(received_ns, Lane.DATA, Source.READING, encode_reading(reading))
 
 
-def write_tape(folder: Path, frames: Iterable[Frame]) -> Path:
-    """A tape of these frames in the order of their times."""
+def write_tape(folder: Path, frames: Iterable[Frame], *, in_time: bool = True) -> Path:
+    """A tape of these frames in the order of their times, or as they come."""
     manifest = msgspec.structs.replace(Tape.open(BUNDLED_TAPE).manifest, frames=None, origin=None)
     with TapeWriter(folder, manifest) as tape:
-        for frame in sorted(frames, key=lambda frame: frame.recv_ns):
+        for frame in sorted(frames, key=lambda frame: frame.recv_ns) if in_time else frames:
             tape.write(frame)
     return folder
+
+
+def parked() -> Frame:
+    """A last frame so far off that the feed stays before it: the engine stands still and answers, until it is stopped."""
+    return Frame(at(1e9), Lane.DATA, Source.READING, b"")
+
+
+def signal_at(seconds: float, external_id: str, direction: Direction, **fields: Any) -> Frame:
+    return said(seconds, OutsideSignal(external_id=external_id, instrument=BTC, direction=direction, **fields))
+
+
+TREND = Regime(label=RegimeLabel.TREND, hurst=0.7, z=2.5, sum_100=0.02, sum_12=0.004)
+
+
+def scripted() -> list[Frame]:
+    """Nine seconds with one of each, given no rest after a close (`risk.cooldown_s` 0) and no strategy of our own: a long that
+    the crowd forbids, a short that the operator closes, a long in TRUE TREND under a magnet 5 % above that stays open."""
+    return [
+        *recording(2000),
+        read(0.5, "long_short", LongShort(ratio=Decimal("2.5")), source="venue"),
+        signal_at(1, "crowded", Direction.LONG),
+        signal_at(2, "closed", Direction.SHORT),
+        said(4, CloseRequest(instrument=BTC)),
+        read(5, "long_short", LongShort(ratio=Decimal("1.5")), source="venue"),
+        read(5, "regime", TREND, source="own"),
+        read(5, "oi_delta_5m", OiDelta(pct=0.4), source="venue"),
+        read(5, "max_pain", pain("65000"), source="deribit", key="BTC"),
+        signal_at(6, "trend", Direction.LONG),
+    ]
+
+
+def pain(price: str) -> MaxPain:
+    return MaxPain(price=Decimal(price), expiry="2024-08-09", notional_usd=Decimal("1e9"))
 
 
 # --- an engine in this process, for what a process would not show any better ------------------------------------------
@@ -240,13 +312,13 @@ def settings_for(data_dir: Path, tape: Path, **settings: Any) -> Settings:
 
 def play(tmp_path: Path, frames: Iterable[Frame], **settings: Any) -> Played:
     """Run these frames through the whole engine, journal and API included, and read the journal afterwards."""
-    data_dir = tmp_path / "data"
-    tape = write_tape(tmp_path / "tape", frames)
+    return play_tape(tmp_path / "data", write_tape(tmp_path / "tape", frames), **settings)
+
+
+def play_tape(data_dir: Path, tape: Path, **settings: Any) -> Played:
     outcome = run(settings_for(data_dir, tape, **settings), notices=[], screen=False, quiet=True)
-    return Played(outcome, list(events_in(data_dir)))
+    return Played(outcome, events_in(data_dir))
 
 
-def events_in(data_dir: Path) -> Iterator[Json]:
-    from bot.journal.reader import read_events
-
-    return (event.to_dict() for event in read_events(data_dir))
+def events_in(data_dir: Path) -> list[Json]:
+    return [event.to_dict() for event in read_events(data_dir)]

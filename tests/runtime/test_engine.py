@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from bot.domain.events import Emit, Event
 from bot.domain.frames import Frame
 from bot.domain.messages import Message, Sampled, SetTimer, TimerFired
-from bot.domain.values import NS
+from bot.domain.orders import CancelOrder, Order, OrderCommand, OrderType
+from bot.domain.values import NS, Side
 from bot.runtime.bus import Bus
 from bot.runtime.clock import RealClock, TapeClock
 from bot.runtime.engine import SILENCE_NS, Engine
@@ -22,12 +24,23 @@ from bot.runtime.timers import Timers
 T0 = 1_723_161_255 * NS
 
 
-class NoOutbox:
-    def hand_over(self, commands: Sequence[Any], seq: int, decided_ns: int) -> None:
-        raise AssertionError("no orders here")
+class Outbox:
+    """Says what is handed over, and in `drained` waits until it may go on."""
 
-    def send_now(self) -> None: ...
-    async def drained(self) -> None: ...
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+        self.open = asyncio.Event()
+        self.open.set()
+
+    def hand_over(self, commands: Sequence[Any], seq: int, decided_ns: int) -> None:
+        self.log.append(f"{len(commands)} order(s) up to event {seq} decided at {(decided_ns - T0) / NS:g}")
+
+    def send_now(self) -> None:
+        self.log.append("sent")
+
+    async def drained(self) -> None:
+        await self.open.wait()
+        self.log.append("drained")
 
 
 class Harness:
@@ -42,7 +55,12 @@ class Harness:
         self.on_frame: Callable[[Frame], Sequence[Message]] = lambda frame: ()
         self.inbox, self.timers = Inbox(), Timers()
         events = EventLog(account="main", mode="paper", last_seq=0, unified=lambda i: i)
-        sinks: dict[type, Callable[[Any], object]] = {Emit: events.emit, SetTimer: lambda m: self.timers.set(m.desk, m.key, m.due_ns)}
+        sinks: dict[type, Callable[[Any], object]] = {
+            Emit: events.emit,
+            SetTimer: lambda m: self.timers.set(m.desk, m.key, m.due_ns),
+        }
+        self.commands: list[OrderCommand] = []
+        self.outbox = Outbox(self.log)
         bus = Bus([self], {Sampled: ("noted",)}, sinks, self)  # type: ignore[list-item,arg-type]
         self.bus = bus
         self.engine = Engine(
@@ -54,8 +72,8 @@ class Harness:
             handler=self,
             owners={"venue": lambda key: self.log.append(f"venue {key}")},
             numbered=(events,),
-            commands=[],
-            outbox=NoOutbox(),
+            commands=self.commands,
+            outbox=self.outbox,
             observers=(self.events.extend,),
             clock=clock or TapeClock(),
         )
@@ -234,3 +252,137 @@ async def test_on_a_tape_nothing_happens_between_frames() -> None:
 
     await run_with_tasks(harness, script)
     assert harness.log == ["market d at 0.5", "report end at 0.5"]
+
+
+def test_time_that_goes_back_in_the_data_does_not_go_back_here() -> None:
+    harness = Harness()
+    harness.timers.set("noted", "due meanwhile", T0 + 4 * NS)
+    for name, at_s in (("d1", 5), ("d2", 2), ("d3", 4.5), ("d4", 6)):
+        harness.data(name, at_s)
+    harness.engine.run_now()
+    assert harness.log == [
+        "timer due meanwhile at 4",
+        *(f"market d{n} at {at}" for n, at in ((1, 5), (2, 5), (3, 5), (4, 6))),
+    ]
+
+
+def test_timers_of_one_moment_fire_in_the_order_they_were_set() -> None:
+    harness = Harness()
+    for key in ("c", "a", "b"):
+        harness.timers.set("noted", key, T0 + NS)
+    harness.data("d", 1)
+    harness.engine.run_now()
+    assert harness.log == ["timer c at 1", "timer a at 1", "timer b at 1", "market d at 1"]
+
+
+def test_an_hour_of_silence_does_not_hold_up_other_timers() -> None:
+    harness = Harness()
+    harness.engine.start_at(T0)
+    harness.timers.set("noted", "in the silence", T0 + 1800 * NS)
+    harness.data("d", 3600)
+    harness.engine.run_now()
+    assert harness.log == ["sample at 1", "timer in the silence at 1800", "sample at 3600", "market d at 3600"]
+
+
+CANCEL = CancelOrder(
+    order=Order(
+        client_order_id="C1",
+        instrument="binanceusdm:BTCUSDT",
+        signal_id="S1",
+        position_id="P1",
+        leg="stop",
+        side=Side.SELL,
+        type=OrderType.MARKET,
+        quantity=Decimal(1),
+    )
+)
+
+
+def ordering(harness: Harness) -> Callable[[Frame], Sequence[Message]]:
+    """Frame `d1` brings an order and an event."""
+
+    def decide(frame: Frame) -> Sequence[Message]:
+        if frame.raw != b"d1":
+            return ()
+        harness.commands.append(CANCEL)
+        return [Emit(kind="ORDER_INTENT", source="test", data={})]
+
+    return decide
+
+
+def test_a_frames_orders_are_handed_over_with_the_last_event_that_must_be_durable_first() -> None:
+    harness = Harness()
+    harness.on_frame = ordering(harness)
+    harness.data("d1", 1)
+    harness.data("d2", 2)
+    harness.engine.run_now()
+    assert harness.log == ["market d1 at 1", "1 order(s) up to event 1 decided at 1", "sent", "market d2 at 2"]
+
+
+async def test_on_a_tape_the_next_frame_waits_until_orders_have_left_and_live_it_does_not() -> None:
+    for clock, waits in ((TapeClock(), True), (RealClock(), False)):
+        harness = Harness(clock)
+        harness.on_frame = ordering(harness)
+        harness.outbox.open.clear()
+
+        async def script(harness: Harness = harness, waits: bool = waits) -> None:
+            harness.data("d1", 1)
+            harness.data("d2", 2)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert ("market d2 at 2" not in harness.log) is waits
+            harness.outbox.open.set()
+            await harness.engine.idle()
+
+        await run_with_tasks(harness, script)
+        assert harness.log[0] == "market d1 at 1"
+        assert ("drained" in harness.log) is waits
+        assert "market d2 at 2" in harness.log
+
+
+async def test_who_stopped_waiting_for_an_answer_does_no_harm() -> None:
+    """A client that went away while a frame was half done."""
+    harness = Harness()
+    asking: list[asyncio.Future[Any]] = []
+
+    def start(frame: Frame) -> Sequence[Message]:
+        if frame.raw == b"d":
+            asking.extend(
+                asyncio.ensure_future(ask) for ask in (harness.engine.inspect(lambda: 1), harness.engine.idle())
+            )
+        return [Sampled(now_ns=0)]
+
+    class GoesAway:
+        def on(self, message: Message, view: Any) -> Sequence[Message]:
+            for one in asking:
+                one.cancel()
+            return ()
+
+    harness.on_frame = start
+    harness.bus.tasks["noted"].core = GoesAway()  # type: ignore[assignment]
+
+    async def script() -> None:
+        harness.data("d", 1)
+        harness.data("next", 2)
+        await harness.engine.idle()
+
+    await run_with_tasks(harness, script)
+    assert harness.log[:2] == ["market d at 1", "market next at 2"]
+
+
+async def test_a_note_from_outside_is_an_event_of_the_frame_before() -> None:
+    harness = Harness()
+    harness.data("d", 1)
+    harness.engine.run_now()
+    harness.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data={}))
+    [event] = harness.events
+    assert (event.kind, event.frame, event.ts) == ("ENGINE_STOPPED", 1, T0 + NS)
+
+
+async def test_on_a_live_clock_a_timer_that_is_due_already_fires_at_once() -> None:
+    harness = Harness(RealClock())
+    fired = asyncio.Event()
+    harness.engine._owners["venue"] = lambda key: fired.set()
+    harness.timers.set("venue", "due", 0)
+    await run_with_tasks(harness, fired.wait)
+    assert [line.split()[0] for line in harness.log] == ["tick", "report"]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from bot.domain.events import Emit
 from bot.domain.frames import Frame
-from bot.domain.messages import FeedChanged, PauseRequest
+from bot.domain.messages import CloseRequest, FeedChanged, OutsideSignal, PauseRequest, ResumeRequest, StopRequest
 from bot.domain.orders import OrderStatus, OrderUpdate
-from bot.domain.values import NS
+from bot.domain.reading import LongShort
+from bot.domain.values import NS, Direction
 from bot.exchanges import binance
 from bot.market.state import Market
 from bot.runtime.intake import Intake
@@ -134,3 +136,54 @@ def test_a_bad_reading_is_an_intel_error_that_names_the_field(intake: Intake) ->
 def test_a_frame_nobody_can_read_is_told(intake: Intake) -> None:
     (event,) = apply(intake, Frame(T0, "data", "martian", b"{}"))
     assert "martian" in event.data["problem"]
+
+
+BAD_READING = b'{"name":"long_short","key":"binanceusdm:BTCUSDT","source":"venue","value":{"ratio":2}}'
+
+
+def test_each_kind_of_mishap_is_told_on_its_own(intake: Intake) -> None:
+    """A noisy feed does not keep a bad reading from being told, and each event counts its own."""
+
+    def reading(at_s: float) -> Frame:
+        return Frame(T0 + round(at_s * NS), "data", "reading", BAD_READING)
+
+    told = [*apply(intake, market_frame(b"?", 0)), *apply(intake, market_frame(b"?", 1)), *apply(intake, reading(2))]
+    assert [(event.kind, event.data["count"]) for event in told] == [("BAD_FRAME", 1), ("INTEL_ERROR", 1)]
+    told = [*apply(intake, reading(59)), *apply(intake, market_frame(b"?", 60)), *apply(intake, reading(62))]
+    assert [(event.kind, event.data["count"]) for event in told] == [("BAD_FRAME", 2), ("INTEL_ERROR", 2)]
+    assert intake.bad_frames == 6
+
+
+@pytest.mark.parametrize("source", ["operator", "report", "reading", binance.VENUE])
+@pytest.mark.parametrize("raw", [b'{"type":"pause","x":' + b"[" * 100_000, b"[" * 100_000, b"\xff", b"null"])
+def test_nothing_that_arrives_as_bytes_can_raise(intake: Intake, source: str, raw: bytes) -> None:
+    told = apply(intake, Frame(T0, "data", source, raw))
+    assert [event.data["frame_source"] for event in told] == [source] or (told, raw) == ([], b"null")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b'{"type":"resume","reason":"lunch is over"}', ResumeRequest(reason="lunch is over")),
+        (b'{"type":"stop","reason":"interrupted"}', StopRequest(reason="interrupted")),
+        (b'{"type":"close","instrument":"binanceusdm:BTCUSDT"}', CloseRequest(instrument=BTC)),
+        (
+            b'{"type":"signal","external_id":"7","instrument":"binanceusdm:BTCUSDT","direction":"short","price":"65000.5"}',
+            OutsideSignal(external_id="7", instrument=BTC, direction=Direction.SHORT, price=Decimal("65000.5")),
+        ),
+    ],
+)
+def test_every_request_of_an_operator_is_understood(intake: Intake, raw: bytes, message: Any) -> None:
+    assert apply(intake, Frame(T0, "account", "operator", raw)) == [message]
+
+
+def test_a_reading_is_kept_for_who_asks_and_wakes_nobody(intake: Intake) -> None:
+    reading = {"name": "long_short", "key": BTC, "source": "venue", "value": {"ratio": "1.5"}, "observed_ns": T0 - NS}
+    assert apply(intake, Frame(T0, "data", "reading", json.dumps(reading).encode())) == []
+    kept = intake._market.reading("long_short", BTC, T0)
+    assert (kept.value, kept.age_s(T0)) == (LongShort(ratio=Decimal("1.5")), 1.0)
+
+
+def test_a_tick_only_tells_the_time(intake: Intake) -> None:
+    assert apply(intake, Frame(T0, "account", "tick", b"")) == []
+    assert intake.bad_frames == 0

@@ -151,7 +151,11 @@ def test_commands_of_a_lane_leave_in_the_order_they_were_decided() -> None:
 
 @pytest.mark.parametrize("awaited", [True, False])
 def test_replay_and_run_hand_over_in_the_same_order(awaited: bool) -> None:
-    commands: list[OrderCommand] = [place("E1", "entry"), place("S1", "stop"), CancelOrder(order=place("T1", "tier_1").order)]
+    commands: list[OrderCommand] = [
+        place("E1", "entry"),
+        place("S1", "stop"),
+        CancelOrder(order=place("T1", "tier_1").order),
+    ]
 
     async def script(bench: Bench) -> None:
         bench.journal.commit.set()
