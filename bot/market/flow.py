@@ -39,7 +39,7 @@ class OfiParams(Params):
 
 def micro_usd(price: float, quantity: float) -> int:
     """The worth of a fill in whole micro-USD."""
-    return round(price * quantity * 1e6)
+    return int(price * quantity * 1e6 + 0.5)
 
 
 class Slots(Generic[Number]):
