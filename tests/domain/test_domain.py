@@ -13,7 +13,7 @@ from bot.domain.errors import InvariantError
 from bot.domain.events import canonical, rounded, text
 from bot.domain.ids import LEGS, IdSource, base32
 from bot.domain.instrument import Round, exact
-from bot.domain.reading import ReadingState
+from bot.domain.reading import Reading, ReadingState, Taker
 from bot.domain.values import NS, Direction, Side
 from tests.build import NOW, instrument, reading
 
@@ -108,7 +108,7 @@ def test_a_reading_is_fresh_up_to_its_age_limit(age_s: float, partial: bool, sta
 
 
 def test_a_missing_reading_has_no_age() -> None:
-    one = reading("taker_5m")
+    one: Reading[Taker] = reading("taker_5m")
     assert one.state(NOW + NS) is ReadingState.MISSING
     assert one.age_s(NOW) is None
 

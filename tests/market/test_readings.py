@@ -129,7 +129,7 @@ def test_what_is_computed_on_demand_takes_its_place_in_the_order() -> None:
     assert store(provider).best("taker_5m", BTC, NOW, lambda: own) is provider
     assert store(provider).others_fresh("taker_5m", BTC, NOW, lambda: own) == [own]
     asked: list[str] = []
-    store(provider).best("taker_5m", BTC, NOW, lambda: asked.append("own"))  # type: ignore[func-returns-value]
+    store(provider).best("taker_5m", BTC, NOW, lambda: asked.append("own"))
     assert not asked  # only when its turn comes
     missing = own_reading("taker_5m", BTC, None, None, NOW, reason="299 s of 300 s unbroken")
     assert "own: 299 s of 300 s unbroken" in store().best("taker_5m", BTC, NOW, lambda: missing).reason

@@ -55,7 +55,7 @@ class LiquidationWall(LongFilter[LiquidationWallParams, LiquidationClusters]):
     ) -> Iterator[LiquidationCluster]:
         side, sign, reach = direction.opposite, direction.sign, self.params.distance_pct * price
         for cluster in data.clusters:
-            if cluster.side is side and 0 < (ahead := sign * (cluster.price - price)) and ahead * 100 <= reach:
+            if cluster.side is side and (ahead := sign * (cluster.price - price)) > 0 and ahead * 100 <= reach:
                 yield cluster
 
     def _nothing(self, direction: Direction) -> str:
