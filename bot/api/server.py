@@ -27,6 +27,8 @@ from bot.journal.writer import Journal
 BODY_LIMIT = 64 * 1024
 DECIDED_WITHIN_S = 2.0
 EVENTS_PAGE = 5_000
+BUSY_FRAMES = 200  # in the account lane, and events not yet on disk: over these no further signal is taken in
+BUSY_EVENTS = 2_000
 LARGEST_SEQ = 2**63 - 1  # that the journal's file can hold
 # What lies outside is no price, and written out in full it could fill a disk with zeros.
 LOWEST_PRICE, HIGHEST_PRICE = Decimal("1e-12"), Decimal("1e12")
@@ -157,6 +159,7 @@ class ApiServer:
             return _json({"duplicate": True, **known})
         repeated = self._answers.awaited(wanted.id)
         if not repeated:
+            self._refuse_when_busy()
             self._operator(msgspec.json.encode(signal))
         decided = await self._answers.wait(wanted.id, DECIDED_WITHIN_S)
         if decided is None:
@@ -164,6 +167,11 @@ class ApiServer:
         if repeated:
             return _json({"duplicate": True, **decided})
         return _json({"accepted": True, **decided}, status=201)
+
+    def _refuse_when_busy(self) -> None:
+        """Signals wait for no one and fill the journal; pause, resume and close are never refused for it."""
+        if self._live.inbox.depths()[0] > BUSY_FRAMES or self._journal.stats().depth > BUSY_EVENTS:
+            raise web.HTTPServiceUnavailable(text="too many signals at once: send this one again in a second")
 
     async def _close(self, request: web.Request) -> web.Response:
         wanted = await body_of(request, SymbolRequest)
@@ -201,7 +209,8 @@ class ApiServer:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._token.encode()):
                 return _error(
-                    401, "this needs 'Authorization: Bearer TOKEN'; the token is in the data folder (api-token)"
+                    401,
+                    "this needs 'Authorization: Bearer TOKEN'; the token is what api.token is set to, else in the data folder (api-token)",
                 )
         return await handler(request)
 

@@ -64,7 +64,7 @@ class Live:
             "bid": market.bid,
             "ask": market.ask,
             "last": market.last,
-            "mark": market.mark,
+            "mark": None if market.mark is None else round(market.mark, 8),
             "mark_source": market.mark_source,
             "book_age_s": _seconds(market.book_age_ns(now_ns)),
             "trade_age_s": _seconds(market.trade_age_ns(now_ns)),
@@ -104,10 +104,10 @@ class Live:
 
     def _live(self, position: Position) -> dict[str, Any]:
         mark = self.view.market(position.instrument).mark
-        profit = None if mark is None else position.profit_usd(exact(mark)) - position.fees_usd
+        profit = None if mark is None else position.profit_usd(exact(round(mark, 8))) - position.fees_usd
         left_s = max(0, position.hold_until_ns - self.engine.now_ns) / NS
         return {
-            "mark": mark,
+            "mark": None if mark is None else round(mark, 8),
             "profit_usd": text(None if profit is None else profit.quantize(Decimal("0.0001"))),
             "profit_r": None if profit is None else round(position.r_multiple(profit), 3),
             "age_s": round((self.engine.now_ns - position.opened_ns) / NS, 1),

@@ -116,7 +116,11 @@ def _decision(event: Event) -> str:
     counts = f"{outcomes.count('PASS')} pass, {outcomes.count('BLOCK')} block, {outcomes.count('ABSTAIN')} abstain"
     if not data["allowed"]:
         return f"refused by {data['blocker']}: {_blocking_reason(data)} ({counts})"
-    size = "closes the open position" if data.get("reversal") else f"{data.get('quantity')} at x{data['multiplier']:g}"
+    size = (
+        "as an exit only: it is against the open position"
+        if data.get("reversal")
+        else f"{data.get('quantity')} at x{data['multiplier']:g}"
+    )
     return f"allowed, {size} ({counts})"
 
 
@@ -171,7 +175,7 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "SIGNAL": _signal,
     "SIGNAL_EXPIRED": lambda e: f"signal expired: {e.data['reason']}",
     "DECISION": _decision,
-    "BLIND_ENTRY": lambda e: f"BLIND entry in {e.symbol}: every data guard abstained, size halved",
+    "BLIND_ENTRY": lambda e: f"BLIND entry in {e.symbol}: every data guard that applies abstained, size halved",
     "POSITION_OPENED": _opened,
     "POSITION_CLOSED": _closed,
     "FILL": _fill,

@@ -39,6 +39,7 @@ from bot.runtime.tape_feed import TapeFeed
 
 TAPE_ENDED = "tape ended"
 INTERRUPTED = "interrupted"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
 HISTORY_PAGE = 2_000
 GC_THRESHOLD = (
     50_000  # new containers between two collections of the youngest; measured: the 99th percentile of decisions
@@ -148,6 +149,7 @@ class _Session:
         )
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
         given = settings.api.token
+        self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"
         token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
         self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, token)
         self._reason = ""
@@ -160,7 +162,7 @@ class _Session:
         display = Screen(self._live, logs, what=what, live=screen)
         try:
             lock.publish(url)
-            for line in (what, f"API on {url}, token in {settings.data_dir / 'api-token'}", *notices):
+            for line in (what, f"API on {url}, token {self._token_from}", *notices):
                 logs.say(line)
             await self._run_parts(display)
         finally:
@@ -208,12 +210,12 @@ class _Session:
     @contextlib.contextmanager
     def _on_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop, INTERRUPTED)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
 
 

@@ -268,6 +268,9 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
         errors.append("mode = live: live trading is not in this version; use mode = paper")
     if settings.venue.name not in VENUES:
         errors.append(f"venue.name = {settings.venue.name}: not in this version; there is {', '.join(VENUES)}")
+    window = getattr(settings.guards, "session_window", None)
+    if window is not None and not window.enabled and (window.hours or window.blackouts):
+        notices.append("guards.session_window has hours or blackouts, but is off: set guards.session_window.enabled")
     given = {leaf.name for leaf in LEAVES if _value(settings, leaf) is not None}
     for name, reason in _WITHOUT_EFFECT.items():
         if name in given:

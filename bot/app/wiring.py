@@ -27,6 +27,7 @@ from bot.domain.messages import (
     Executed,
     FeedChanged,
     FirstFill,
+    MoreSignals,
     OrderChanged,
     OutsideSignal,
     PauseRequest,
@@ -68,6 +69,7 @@ from bot.venues.reports import encode_report
 
 ROUTES: dict[type, tuple[str, ...]] = {
     Sampled: ("strategies", "exits"),
+    MoreSignals: ("strategies",),
     Signal: ("gate",),
     OutsideSignal: ("gate",),
     Decision: ("positions", "exits"),
@@ -278,4 +280,6 @@ def build_guards(settings: Settings) -> tuple[str, list[Guard]]:
 
 
 def _mark(market: MarketView) -> Decimal | None:
-    return None if market.mark is None else exact(market.mark)
+    """What a position is worth: the mark, without a book the last trade."""
+    price = market.last if market.mark is None else market.mark
+    return None if price is None else exact(round(price, 8))  # the mean of two prices has float noise

@@ -19,9 +19,10 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_W
 
 def print_status(status: Row) -> None:
     running = "running" if status["running"] else "not running"
-    console.print(
-        f"[bold]{running}[/bold], session {status['session']}, state {status['state']} ({status['state_reason']})"
-    )
+    state = f"state {status['state']} ({status['state_reason']})"
+    if not status["running"] and status["state"] != "STOPPED":
+        state = f"[yellow]ended without a clean stop[/yellow], last {state}"
+    console.print(f"[bold]{running}[/bold], session {status['session']}, {state}")
     if status["running"]:
         console.print(
             f"{status['mode']} on {status['venue']} ({status['tape']}), market time {clock_text(status['engine_time_ns'])} UTC, "
@@ -60,7 +61,7 @@ def _print_counts(counts: Row, title: str) -> None:
         f"{title}: {counts['signals']} signals, {counts['allowed']} allowed, {counts['blocked']} refused"
         f"{f' ({blockers})' if blockers else ''}, {counts['expired']} expired; {counts['orders']} orders, {counts['fills']} fills; "
         f"positions opened {counts['opened']}, closed {counts['closed']}; "
-        f"realised {float(counts['realised_pnl_usd']):+.2f} USD after fees of {float(counts['fees_usd']):.2f}"
+        f"closed positions {float(counts['realised_pnl_usd']):+.2f} USD net; fees paid so far {float(counts['fees_usd']):.2f}"
     )
 
 
@@ -147,7 +148,7 @@ def _decision_line(story: Row) -> str:
         return f"[red]refused by {decision['blocker']}[/red]"
     if decision["reversal"]:
         return "[green]allowed[/green] against an open position: it closes that one and opens none"
-    blind = ", blind: every data guard abstained" if decision["blind"] else ""
+    blind = ", blind: every data guard that applies abstained" if decision["blind"] else ""
     return f"[green]allowed[/green] with {decision['quantity']} (multiplier {decision['multiplier']:g}{blind})"
 
 

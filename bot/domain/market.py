@@ -38,6 +38,7 @@ class TradePrint(Struct, frozen=True, gc=False):
     quantity: float
     taker_buys: bool
     exch_ns: int
+    aggregated: bool = False  # several fills in one (aggTrade): the same trades, told another way
 
 
 class Quote(Struct, frozen=True, gc=False):

@@ -33,6 +33,12 @@ class TimerFired(Struct, frozen=True, kw_only=True):
     due_ns: int
 
 
+class MoreSignals(Struct, frozen=True, kw_only=True):
+    """Signals that wait for the one before them to be decided and booked: each is judged on what the last one left."""
+
+    signals: tuple[Signal, ...]
+
+
 class Sampled(Struct, frozen=True, kw_only=True):
     """One second of engine time has passed and the slow features (walls, OFI window) were brought up to date."""
 
@@ -94,6 +100,12 @@ class OrderChanged(Struct, frozen=True, kw_only=True):
     command: str
     reason: str
 
+    @property
+    def finished(self) -> bool:
+        """The order itself is over; a refused cancel or amendment leaves it as it was."""
+        refused_change = self.status is OrderStatus.REJECTED and self.command in ("cancel", "amend")
+        return self.status.terminal and not refused_change
+
 
 class Executed(Struct, frozen=True, kw_only=True):
     """A fill of one of our orders, booked for the first time."""
@@ -138,6 +150,7 @@ Message = (
     | SetTimer
     | CancelTimer
     | TimerFired
+    | MoreSignals
     | Sampled
     | ReadingChanged
     | FeedChanged

@@ -202,7 +202,7 @@ def _trade(event: _Trade) -> TradePrint | None:
 
 
 def _agg_trade(event: _AggTrade) -> TradePrint:
-    return TradePrint(event.s, event.a, event.p, event.q, _taker_buys(event.m), event.T * MS)
+    return TradePrint(event.s, event.a, event.p, event.q, _taker_buys(event.m), event.T * MS, True)
 
 
 def _taker_buys(m: Any) -> bool:

@@ -239,7 +239,11 @@ class Journal:
     def _answer(self, read: _Read) -> None:
         try:
             events = read.query(self._connection)
-        except (sqlite3.Error, JournalError) as error:  # an old row that cannot be read does not stop new ones
+        except (
+            sqlite3.Error,
+            JournalError,
+            OverflowError,
+        ) as error:  # an old row that cannot be read does not stop new ones
             _tell(read.loop, [read.future], None, f"{self.path} cannot be read: {error}")
         else:
             _tell(read.loop, [read.future], events, None)

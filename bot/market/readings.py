@@ -130,7 +130,7 @@ def _missing(name: str, key: str, readings: Sequence[Reading[Any]], now_ns: int)
     return Reading(
         name=name,
         key=key,
-        source=rule.sources[0],
+        source="",  # nobody gave it
         value=None,
         observed_ns=now_ns,
         received_ns=now_ns,
@@ -252,9 +252,15 @@ def _check(where: str, field: str, value: Any, plain: Any) -> None:
         _check_number(where, field, value)
 
 
+_SMALLEST, _LARGEST = Decimal("1e-12"), Decimal("1e18")
+
+
 def _check_number(where: str, field: str, value: Decimal | float) -> None:
-    if not Decimal(value).is_finite():
+    number = Decimal(value)
+    if not number.is_finite():
         raise FeedError(f"{where}: {value} is not a finite number")
+    if isinstance(value, Decimal) and number and not _SMALLEST <= abs(number) <= _LARGEST:
+        raise FeedError(f"{where}: {value} is beyond any sense")
     if (value < 0 and field not in _SIGNED) or (value <= 0 and field in _POSITIVE):
         raise FeedError(f"{where}: {value} is too small")
     if field == "intensity" and value > 100:

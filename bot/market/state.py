@@ -61,6 +61,7 @@ class InstrumentMarket:
             "whale_cvd": self.whale,
             "ofi": self.ofi,
         }
+        self._aggregated: bool | None = None
         self.last: float | None = None
         self.quote: Quote | None = None
         self.venue_mark: MarkPrice | None = None
@@ -82,6 +83,10 @@ class InstrumentMarket:
         self._after_depth(was_usable, reason, now_ns)
 
     def on_trade(self, trade: TradePrint, now_ns: int) -> None:
+        if trade.aggregated is not self._aggregated:
+            if self._aggregated is not None:
+                return  # both streams tell of the same trades: the first one seen counts
+            self._aggregated = trade.aggregated
         price, taker_buys = trade.price, trade.taker_buys
         micro = micro_usd(price, trade.quantity)
         self.taker.add(micro, taker_buys, now_ns)
@@ -121,7 +126,7 @@ class InstrumentMarket:
             return
         self._book_ns = now_ns
         if not was_usable:
-            self._note(BookNote(self.instrument.id, True, ""))
+            self._note(BookNote(self.instrument.id, True, "complete and in sequence"))
         if self.quote is None:
             self._ofi_from_book(now_ns)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
 from statistics import median
+from typing import Annotated
 
 from pydantic import Field
 
@@ -33,12 +34,17 @@ _GONE_NS = 30 * NS
 _HOLE_NS = 5 * NS  # what stood while nobody looked for longer than this is not known
 
 
+Coin = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,32}$")]
+
+
 class WallParams(Params):
     min_age_s: int = Field(60, ge=1, le=3600, description="a wall stands after this long")
-    institutional_usd: dict[str, Decimal] = Field(
+    institutional_usd: dict[Coin, Annotated[Decimal, Field(gt=0)]] = Field(
         default_factory=dict, description="threshold by coin, e.g. {BTC = 25000000}"
     )
-    tiers: tuple[int, ...] = Field((4,), description="ladder tiers that move in front of an institutional wall")
+    tiers: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field(
+        (4,), description="ladder tiers that move in front of an institutional wall"
+    )
 
 
 @dataclass(slots=True)

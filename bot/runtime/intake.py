@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -16,7 +17,7 @@ from bot.domain.errors import FeedError
 from bot.domain.events import Emit
 from bot.domain.frames import Frame, Source
 from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint
-from bot.domain.messages import FeedChanged, Message, OperatorRequest
+from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
 from bot.domain.orders import AccountReport
 from bot.domain.ports import MarketView
 from bot.domain.values import NS
@@ -25,6 +26,7 @@ from bot.market.state import Market
 
 Decoder = Callable[[bytes], MarketMessage | None]
 TOLD_EVERY_NS = 60 * NS
+MIN_PRICE, MAX_PRICE = Decimal("1e-12"), Decimal("1e12")
 _MOVES_MARK = frozenset({BookDiff, BookSnapshot, MarkPrice})
 
 
@@ -32,7 +34,7 @@ class FillSource(Protocol):
     """A venue that fills orders from the market data we see (paper)."""
 
     def watching(self, instrument: str) -> bool: ...
-    def on_trade(self, instrument: str, price: float, quantity: float) -> None: ...
+    def on_trade(self, instrument: str, price: float, quantity: float, market: MarketView) -> None: ...
     def on_book(self, instrument: str, market: MarketView) -> None: ...
 
 
@@ -61,7 +63,7 @@ class Intake:
             if decode is not None:
                 return self._apply_market(decode(frame.raw), now_ns)
             return self._apply_other(frame, now_ns)
-        except (FeedError, msgspec.MsgspecError, RecursionError) as error:
+        except (FeedError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             return self._bad(frame, str(error), now_ns)
 
     def sample(self, now_ns: int) -> Sequence[Message]:
@@ -79,18 +81,20 @@ class Intake:
         return self._notes() if self._market.notes else ()
 
     def _fill(self, message: MarketMessage, instrument: str) -> None:
-        kind = type(message)
-        if kind is TradePrint:
-            self._fills.on_trade(instrument, message.price, message.quantity)  # type: ignore[union-attr]
-        elif kind in _MOVES_MARK:
-            self._fills.on_book(instrument, self._market.market(instrument))
+        market = self._market.market(instrument)
+        if isinstance(message, TradePrint):
+            self._fills.on_trade(instrument, message.price, message.quantity, market)
+        elif type(message) in _MOVES_MARK:
+            self._fills.on_book(instrument, market)
 
     def _apply_other(self, frame: Frame, now_ns: int) -> Sequence[Message]:
         match frame.source:
             case Source.REPORT:
-                return (self._report.decode(frame.raw),)
+                report = self._report.decode(frame.raw)
+                self._market.market(report.instrument)  # raises where it is not followed
+                return (report,)
             case Source.OPERATOR:
-                return (self._operator.decode(frame.raw),)
+                return (_sane(self._operator.decode(frame.raw)),)
             case Source.READING:
                 self._market.store.put(decode_reading(frame.raw, now_ns))
             case Source.TICK:
@@ -119,3 +123,11 @@ class Intake:
         self._told_ns[kind] = now_ns
         data: dict[str, Any] = {"frame_source": frame.source, "problem": problem, "count": self._untold.pop(kind)}
         return (Emit(kind=kind, source="intake", data=data),)
+
+
+def _sane(request: OperatorRequest) -> OperatorRequest:
+    """JSON decoding takes NaN for a decimal; nothing behind this does."""
+    price = request.price if isinstance(request, OutsideSignal) else None
+    if price is not None and not (price.is_finite() and MIN_PRICE <= price <= MAX_PRICE):
+        raise FeedError(f"price {price} is not a price")
+    return request

@@ -59,7 +59,7 @@ class Positions:
                 return self._entered(message, view)
             case Executed():
                 return self._exited(message, view)
-            case OrderChanged(order=order, status=status) if order.leg == "entry" and status.terminal:
+            case OrderChanged(order=order) if order.leg == "entry" and message.finished:
                 return self._entry_done(order)
             case StopRequest():
                 return [CancelOrder(order=order, reason="stopping") for order in self._portfolio.entries()]
@@ -68,12 +68,18 @@ class Positions:
 
     def _enter(self, decision: Decision, view: View) -> list[Message]:
         signal = decision.signal
-        expired = self._expired(signal, view)
+        expired = self._taken(signal) or self._expired(signal, view)
         if expired is not None:
             return [_expired_event(signal, expired)]
         order = self._entry_order(decision, view)
         self._portfolio.entry_sent(order, view.now_ns)
         return [PlaceOrder(order=order)]
+
+    def _taken(self, signal: Signal) -> str | None:
+        """One position and one entry a symbol, whatever was decided on the way here."""
+        if self._portfolio.position(signal.instrument) is not None or self._portfolio.pending(signal.instrument):
+            return "another entry in the symbol came first"
+        return None
 
     def _expired(self, signal: Signal, view: View) -> str | None:
         age_s = (view.now_ns - signal.ts_ns) / NS

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bot.domain.instrument import Instrument, exact
 from bot.domain.params import Params
@@ -33,6 +33,14 @@ class SizingParams(Params):
     blind: float = Field(0.5, gt=0, le=1, description="multiplier when every data guard abstained")
     min_multiplier: float = Field(0.1, gt=0)
     max_multiplier: float = Field(2.5, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SizingParams:
+        if self.min_multiplier > self.max_multiplier:
+            raise ValueError(
+                f"sizing.min_multiplier {self.min_multiplier} is over max_multiplier {self.max_multiplier}"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +142,5 @@ def _caps(
         ("risk budget", budget),
         (f"symbol limit of {risk.symbol_pct:f} % of equity", symbol_usd / entry),
         (f"gross limit of {risk.gross_pct:f} % of equity", gross_usd / entry),
-        ("venue's largest order", instrument.max_quantity),
+        ("venue's largest order", min(instrument.max_quantity, instrument.max_market_quantity)),
     ]

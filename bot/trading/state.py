@@ -26,8 +26,11 @@ class State:
 
     def on(self, message: Message, view: View) -> Sequence[Message]:
         match message:
-            case FeedChanged(usable=True):
+            case FeedChanged(instrument=instrument, usable=True):
                 self._started = True
+                self._causes.pop(f"book {instrument}", None)
+            case FeedChanged(instrument=instrument, reason=reason) if self._started:
+                self._causes[f"book {instrument}"] = f"no usable order book of {instrument}: {reason}"
             case PauseRequest(reason=reason):
                 self._causes["pause"] = f"paused by {reason}"
             case ResumeRequest():

@@ -1,8 +1,8 @@
 """The executor: makes an order's intent durable, sends it, and reports what became of the sending as account frames.
 
 Entries wait for their intent's commit (2 s at most, then they are dropped and say so). Protective orders, exits and cancels have
-a lane of their own and wait a given time at most, then go. On a tape the engine waits until everything was handed over, so
-that disk speed cannot change what is decided.
+a lane of their own and wait a given time at most, then go; the cancel of an entry stays behind its entry. On a tape the engine
+waits until everything was handed over, so that disk speed cannot change what is decided.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Batch(NamedTuple):
 
 class Executor:
     """`report` puts an OrderUpdate into the inbox. `protective_wait_s=None` waits for the commit however long it takes
-    (recordings, where nothing is at stake and order must not depend on the disk)."""
+    (recordings, where nothing is at stake and order must not depend on the disk: one lane takes all)."""
 
     def __init__(
         self,
@@ -41,17 +41,18 @@ class Executor:
     ) -> None:
         self._venue, self._journal, self._report = venue, journal, report
         self._waits = {"protective": protective_wait_s, "entry": entry_wait_s}
+        self._in_order = protective_wait_s is None
         self._lanes: dict[str, asyncio.Queue[_Batch]] = {lane: asyncio.Queue(LANE_BOUND) for lane in self._waits}
 
     def hand_over(self, commands: Sequence[OrderCommand], seq: int, decided_ns: int) -> None:
         for lane, of_lane in _split(commands):
-            self._lanes[lane].put_nowait(_Batch(of_lane, seq, decided_ns))
+            self._lanes["protective" if self._in_order else lane].put_nowait(_Batch(of_lane, seq, decided_ns))
 
     def send_now(self) -> None:
         """Send what waits without waiting for any commit: for replays, which keep no journal."""
         for lane in self._lanes.values():
             while not lane.empty():
-                self._send(lane.get_nowait())
+                self._leave(lane.get_nowait())
 
     async def drained(self) -> None:
         for lane in self._lanes.values():
@@ -68,26 +69,23 @@ class Executor:
                 late = ""
             except (TimeoutError, JournalError) as error:
                 late = f"intent not durable in time: {str(error) or 'the commit took too long'}"
-            if late and name == "entry":
-                self._drop(batch, late)
-            else:
-                self._send(batch, late)
+            self._leave(batch, late)
             lane.task_done()
 
-    def _send(self, batch: _Batch, late: str = "") -> None:
+    def _leave(self, batch: _Batch, late: str = "") -> None:
+        """Sends all but, when it is too late for that, what would create exposure."""
         for command in batch.commands:
+            if late and isinstance(command, PlaceOrder) and command.order.leg == "entry":
+                self._report(_update(command, OrderStatus.DROPPED, late))
+                continue
             self._venue.send(command, batch.decided_ns)
             self._report(_update(command, OrderStatus.SENT, late))
 
-    def _drop(self, batch: _Batch, reason: str) -> None:
-        for command in batch.commands:
-            self._report(_update(command, OrderStatus.DROPPED, reason))
-
 
 def _split(commands: Sequence[OrderCommand]) -> list[tuple[str, tuple[OrderCommand, ...]]]:
-    """Protective first. An entry is the only command that creates exposure."""
-    entries = tuple(c for c in commands if isinstance(c, PlaceOrder) and c.order.leg == "entry")
-    others = tuple(c for c in commands if not (isinstance(c, PlaceOrder) and c.order.leg == "entry"))
+    """Protective first. What is about an entry keeps to one lane: its cancel must not overtake it."""
+    entries = tuple(command for command in commands if command.order.leg == "entry")
+    others = tuple(command for command in commands if command.order.leg != "entry")
     return [(lane, part) for lane, part in (("protective", others), ("entry", entries)) if part]
 
 

@@ -74,8 +74,12 @@ class PaperVenue:
         """Whether `on_trade` and `on_book` need to be called for this instrument."""
         return self._matching.watching(instrument)
 
-    def on_trade(self, instrument: str, price: float, quantity: float) -> None:
+    def on_trade(self, instrument: str, price: float, quantity: float, market: MarketView) -> None:
+        """Without a book there is no mark here, but the venue has one: the trade stands in for it, so that a stop triggers
+        and fills as soon as there is a book again."""
         self._publish(self._matching.on_trade(instrument, price, quantity))
+        if market.mark is None:
+            self._publish(self._matching.on_mark(instrument, price, market))
 
     def on_book(self, instrument: str, market: MarketView) -> None:
         """The book or the mark has changed."""

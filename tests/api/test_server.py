@@ -81,7 +81,7 @@ def test_readings_have_state_source_and_age_and_a_reason_where_there_is_none(eng
         assert row["symbol"] == SYMBOL
         assert (row["value"] is None) == (row["state"] == "MISSING") == (row["age_s"] is None)
         assert row["reason"] or row["value"] is not None, row
-        assert row["source"]
+        assert bool(row["source"]) is (row["value"] is not None)
         assert row["state"] != "FRESH" or row["age_s"] <= row["max_age_s"]
     assert rows["max_pain"]["state"] == "MISSING"
     assert "deribit: nothing received yet" in rows["max_pain"]["reason"]

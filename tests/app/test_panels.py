@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from bot.app.panels import missing_text, value_text, waiting, whole
 from bot.app.run import begin
 from bot.app.terminal import Screen, plain_line
 from bot.app.wiring import assemble, pick_instruments
+from bot.domain.events import Event
+from bot.domain.ports import Observer
 from bot.journal.projection import Projection
 from bot.journal.writer import MemoryJournal
 from bot.market.readings import SOURCES
@@ -38,7 +40,7 @@ class Session:
             session=1,
             last_seq=0,
             clock=TapeClock(),
-            observers=(lambda events: deque(map(projection.apply, events), maxlen=0).clear(), logs.on_events),
+            observers=(folding(projection), logs.on_events),
         )
         parts = self._parts
         live = Live(
@@ -60,6 +62,14 @@ class Session:
             self._parts.inbox.offer_data(frame)
             self._parts.engine.run_now()
         return self._screen._copy()
+
+
+def folding(projection: Projection) -> Observer:
+    def fold(events: Sequence[Event]) -> None:
+        for event in events:
+            projection.apply(event)
+
+    return fold
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,11 @@ class Engine:
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir
         self.process = launch("run", "--json", "--data-dir", data_dir, *options, cwd=data_dir.parent, **settings)
-        self.url = until(self._published, "the address of the API")
+        try:
+            self.url = until(self._published, "the address of the API")
+        except AssertionError:
+            discard(self.process)
+            raise
         self.host, self.port = "127.0.0.1", int(self.url.rpartition(":")[2])
         self.token = (data_dir / TOKEN_FILE).read_text() if "BOT_API__TOKEN" not in settings else ""
 
@@ -254,8 +258,9 @@ def write_tape(folder: Path, frames: Iterable[Frame], *, in_time: bool = True) -
 
 
 def parked() -> Frame:
-    """A last frame so far off that the feed stays before it: the engine stands still and answers, until it is stopped."""
-    return Frame(at(1e9), Lane.DATA, Source.READING, b"")
+    """A last frame so far off (100 s at 10,000 times real speed) that the feed stays before it: the engine stands still and
+    answers, until it is stopped."""
+    return Frame(at(1e6), Lane.DATA, Source.READING, b"")
 
 
 def signal_at(seconds: float, external_id: str, direction: Direction, **fields: Any) -> Frame:

@@ -69,9 +69,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     folder = tmp_path_factory.mktemp("cli")
     tape = write_tape(folder / "tape", [*scripted(), parked()])
     with Engine(folder / "data", "--tape", tape, "--speed", 10_000, **SETTINGS) as engine:
-        until(
-            lambda: engine.get("/api/status")["frames"] >= 2_000 and len(engine.get("/api/positions")), "the last frame"
-        )
+        last_ns = recording(2000)[-1].recv_ns
+        until(lambda: engine.get("/api/status")["engine_time_ns"] == last_ns, "the last frame")
         api = {name: engine.get(f"/api/{name}") for name in ("status", "positions", "orders", "signals", "events")}
         running = ask(engine.data_dir)
         ended = engine.interrupt()

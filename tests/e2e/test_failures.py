@@ -64,6 +64,7 @@ def test_kill_nine_and_a_second_session_in_the_same_folder(tmp_path: Path, hurri
     data_dir = tmp_path / "data"
     with Engine(data_dir, "--demo", "--speed", 50) as engine:
         [was_open] = until(lambda: engine.get("/api/positions"), "an open position")
+        engine.wait_for("POSITION_OPENED")  # and it is on the disk
         engine.process.kill()
         engine.process.wait()
     first = events_in(data_dir)
@@ -71,6 +72,7 @@ def test_kill_nine_and_a_second_session_in_the_same_folder(tmp_path: Path, hurri
     assert first[-1]["kind"] != "ENGINE_STOPPED"
     asked = called("status", "--json", "--data-dir", data_dir, cwd=tmp_path).json()
     assert (asked["running"], asked["open_positions"]) == (False, 1)
+    assert "ended without a clean stop" in called("status", "--data-dir", data_dir, cwd=tmp_path).out
 
     second = bot("run", "--demo", "--json", "--speed", 10_000, "--data-dir", data_dir, cwd=tmp_path)
     assert (second.code, second.err) == (0, "")
@@ -114,7 +116,7 @@ def test_a_repeated_signal_id_is_known_after_a_restart(tmp_path: Path) -> None:
     assert second.body["signal_id"] == first.body["signal_id"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_cancels_entries_says_so_and_ends_with_130(tmp_path: Path, number: signal.Signals) -> None:
     """The tape stands still, so that the entry is still on its way when the signal comes."""
     tape = write_tape(tmp_path / "tape", [*recording(1000), parked()])
@@ -273,8 +275,8 @@ def test_a_lost_depth_frame_shows_on_the_very_next_one_and_stops_entries(tmp_pat
     assert lost_it["data"]["reason"]
     decisions = played.of("DECISION")
     assert [decision["allowed"] for decision in decisions] == [True, False, False, False, False]
-    reason = played.decision(1)["verdicts"]["risk_limits"]["reason"]
-    assert reason == "order book is not usable: incomplete, out of sequence or crossed"
+    for number in range(1, 5):
+        assert "order book" in played.decision(number)["verdicts"]["risk_limits"]["reason"]
     assert played.outcome.summary["bad_frames"] == garbled
 
 

@@ -49,7 +49,7 @@ SNAPSHOT = (
 EXPECTED = {
     DEPTH: BookDiff("BTCUSDT", 12, 15, 11, NS, [(58710.2, 0.014), (61510.9, 0.0)], [(61800.3, 2.51)]),
     TRADE: TradePrint("BTCUSDT", 5266583935, 61800.3, 0.006, True, NS),
-    AGG: TradePrint("BTCUSDT", 77, 61800.3, 0.006, False, NS),
+    AGG: TradePrint("BTCUSDT", 77, 61800.3, 0.006, False, NS, True),
     QUOTE: Quote("BTCUSDT", 5123107839020, 61800.2, 2.507, 61800.3, 2.51, NS),
     MARK: MarkPrice("BTCUSDT", 61800.25, 61810.5, -0.0001, 1_723_161_600_000_000_000, NS),
 }

@@ -298,7 +298,7 @@ def test_bytes_that_are_no_reading_are_refused(raw: bytes) -> None:
 
 # --- round trip -----------------------------------------------------------------------------------------------------
 
-money = st.decimals(0, Decimal("1e15"), allow_nan=False, allow_infinity=False)
+money = st.just(Decimal(0)) | st.decimals(Decimal("1e-12"), Decimal("1e15"))
 prices = st.decimals(Decimal("1e-8"), Decimal("1e9"))
 numbers = st.floats(-1e12, 1e12)
 positive = st.floats(1e-9, 1e12)
@@ -357,3 +357,12 @@ def readings(draw: st.DrawFn) -> Reading[Any]:
 @given(readings())
 def test_what_is_encoded_reads_back_the_same(original: Reading[Any]) -> None:
     assert decode_reading(encode_reading(original), NOW) == original
+
+
+@pytest.mark.parametrize("price", ["1E-999999", "1E+999999", "1e-13", "1e19"])
+def test_money_beyond_any_sense_is_refused_at_the_edge(price: str) -> None:
+    """Numbers like these would overflow where they are divided."""
+    value = {"price": price, "expiry": "2024-08-09", "notional_usd": "1000"}
+    raw = json.dumps({"name": "max_pain", "key": "BTC", "source": "deribit", "value": value}).encode()
+    with pytest.raises(FeedError, match="beyond any sense"):
+        decode_reading(raw, NOW)

@@ -156,7 +156,7 @@ def test_notes_tell_when_a_book_becomes_usable_or_not() -> None:
     assert market.notes == []
     market.apply(snapshot(), T0)
     market.apply(diff(12, 11), T0)
-    assert market.notes == [BookNote(BTC, True, "")]
+    assert market.notes == [BookNote(BTC, True, "complete and in sequence")]
     market.notes = []
     market.apply(diff(14, 13), T0)
     market.apply(diff(15, 14), T0)
@@ -166,7 +166,7 @@ def test_notes_tell_when_a_book_becomes_usable_or_not() -> None:
     assert [(note.usable, bool(note.reason)) for note in market.notes] == [(False, True)]
     market.notes.clear()
     market.apply(snapshot(15), T0)
-    assert market.notes == [BookNote(BTC, True, "")]
+    assert market.notes == [BookNote(BTC, True, "complete and in sequence")]
 
 
 # --- own readings ---------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_a_capture_of_binance() -> None:
             sampled_ns += NS
         assert now <= message.exch_ns or message.exch_ns == 0  # this venue's clock is ahead throughout
         market.apply(message, now)
-    assert market.notes == [BookNote(BTC, True, "")]
+    assert market.notes == [BookNote(BTC, True, "complete and in sequence")]
     assert (btc.bid, btc.ask, btc.last, btc.mark_source) == (61659.7, 61659.8, 61659.8, "mid")
     age_ns = btc.book_age_ns(now)
     assert age_ns is not None and 0 <= age_ns < NS
@@ -335,3 +335,16 @@ def test_a_capture_of_binance() -> None:
     assert [round(wall.price) for wall in walls.asks[:3]] == [62304, 62500, 61731]
     assert all(wall.usd > 25_000_000 for wall in walls.asks)  # 500 BTC at each round price
     assert walls.bids[0].usd < 25_000_000
+
+
+def test_trades_told_twice_count_once() -> None:
+    """`trade` and `aggTrade` tell of the same trades: the kind seen first counts."""
+    market, btc = one()
+    for second in range(301):
+        for aggregated in (False, True):
+            print_ = TradePrint("BTCUSDT", second, 65000.0, 0.1, True, T0, aggregated)
+            market.apply(print_, T0 + second * NS)
+    market.apply(TradePrint("BTCUSDT", 999, 65000.0, 100.0, False, T0), T0 + 301 * NS)
+    taker = value_of(market, "taker_5m", T0 + 301 * NS)
+    assert taker.buy_usd == Decimal(6500) * 299
+    assert btc.last == 65000.0

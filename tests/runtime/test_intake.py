@@ -33,7 +33,7 @@ class Watcher:
     def watching(self, instrument: str) -> bool:
         return self.on
 
-    def on_trade(self, instrument: str, price: float, quantity: float) -> None:
+    def on_trade(self, instrument: str, price: float, quantity: float, market: Any) -> None:
         self.seen.append(("trade", price, quantity))
 
     def on_book(self, instrument: str, market: Any) -> None:
@@ -77,7 +77,7 @@ def trade(price: str = "65000.1", symbol: str = "BTCUSDT") -> dict[str, Any]:
 def test_a_book_that_becomes_usable_and_one_that_has_a_gap_are_told_at_once(intake: Intake) -> None:
     event, changed = apply(intake, market_frame(snapshot()))
     assert (event.kind, event.data["usable"]) == ("BOOK_RESYNC", True)
-    assert changed == FeedChanged(instrument=BTC, usable=True, reason="")
+    assert changed == FeedChanged(instrument=BTC, usable=True, reason="complete and in sequence")
     assert apply(intake, market_frame(diff(9, 12, 9))) == []
     event, changed = apply(intake, market_frame(diff(15, 16, 14)))  # 13 and 14 are missing
     assert (event.kind, event.data["usable"]) == ("BOOK_RESYNC", False)
@@ -131,6 +131,13 @@ def test_a_bad_reading_is_an_intel_error_that_names_the_field(intake: Intake) ->
     (event,) = apply(intake, Frame(T0, "data", "reading", raw))
     assert event.kind == "INTEL_ERROR"
     assert "ratio" in event.data["problem"]
+
+
+@pytest.mark.parametrize("source", ["reading", "report", "operator", "binanceusdm"])
+@pytest.mark.parametrize("raw", [b'{"na\xffme":1}', b"[" * 100_000, b"\xff\xfe", b'{"type":"pause","reason":1}'])
+def test_no_bytes_of_any_source_stop_the_engine(intake: Intake, source: str, raw: bytes) -> None:
+    (event,) = apply(intake, Frame(T0, "data", source, raw))
+    assert event.kind in ("BAD_FRAME", "INTEL_ERROR")
 
 
 def test_a_frame_nobody_can_read_is_told(intake: Intake) -> None:
@@ -187,3 +194,16 @@ def test_a_reading_is_kept_for_who_asks_and_wakes_nobody(intake: Intake) -> None
 def test_a_tick_only_tells_the_time(intake: Intake) -> None:
     assert apply(intake, Frame(T0, "account", "tick", b"")) == []
     assert intake.bad_frames == 0
+
+
+@pytest.mark.parametrize("price", ['"NaN"', '"Infinity"', '"-1"', '"0"', '"1e-200000"', '"1e400"'])
+def test_a_price_that_is_none_is_refused_from_the_operators_lane_too(intake: Intake, price: str) -> None:
+    raw = f'{{"type":"signal","external_id":"x","instrument":"{BTC}","direction":"long","price":{price}}}'
+    (event,) = apply(intake, Frame(T0, "account", "operator", raw.encode()))
+    assert event.kind == "BAD_FRAME"
+
+
+def test_a_report_about_an_instrument_nobody_follows_is_refused(intake: Intake) -> None:
+    report = OrderUpdate(client_order_id="C1", instrument="binanceusdm:DOGEUSDT", status=OrderStatus.ACK)
+    (event,) = apply(intake, Frame(T0, "account", "report", encode_report(report)))
+    assert "DOGEUSDT" in event.data["problem"]

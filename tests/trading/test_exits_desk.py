@@ -10,7 +10,7 @@ from bot.domain.messages import CloseRequest, Sampled
 from bot.domain.orders import AmendOrder, OrderStatus, OrderType
 from bot.domain.reading import MaxPain, OiDelta, Regime, Wall, Walls
 from bot.domain.values import NS, Direction, RegimeLabel, Side
-from tests.build import BTC, NOW, FakeView, reading
+from tests.build import BTC, NOW, FakeView, instrument, reading
 from tests.trading.desks import Desks
 
 TREND = Regime(label=RegimeLabel.TREND, hurst=0.7, z=3.0, sum_100=0.02, sum_12=0.01)
@@ -99,6 +99,37 @@ def test_a_refused_stop_means_leaving_at_market_even_in_a_force_hold() -> None:
     desks.fill(entry, "65000", "0.04")
     desks.report(desks.orders("stop")[0], OrderStatus.REJECTED, reason="would trigger immediately")
     assert [order.reason for order in desks.orders("close")] == ["unprotected"]
+
+
+def test_a_stop_refused_because_price_is_already_beyond_it_is_a_stop_out() -> None:
+    desks = Desks()
+    desks.decide()
+    desks.fill(desks.orders("entry")[0], "65000", "0.04")
+    desks.view.market(BTC).mark = 64300.0
+    desks.report(desks.orders("stop")[0], OrderStatus.REJECTED, reason="would trigger immediately")
+    (close,) = desks.orders("close")
+    desks.fill(close, "64290", "0.04")
+    assert desks.event("POSITION_CLOSED")["reason"] == "stop"
+    assert desks.portfolio.last_stop_ns(BTC, Direction.LONG) == NOW
+
+
+def test_a_stop_that_the_venue_ends_unasked_means_leaving() -> None:
+    desks = Desks()
+    stop = desks.open()
+    desks.report(stop, OrderStatus.CANCELED, command="")
+    assert [order.reason for order in desks.orders("close")] == ["unprotected"]
+
+
+def test_a_position_larger_than_the_venues_largest_market_order_leaves_in_parts() -> None:
+    desks = Desks(FakeView(instruments=[instrument(max_market_quantity=Decimal("0.03"))]))
+    desks.open()
+    desks.say(CloseRequest(instrument=BTC))
+    first = desks.orders("close")[0]
+    assert first.quantity == Decimal("0.03")
+    desks.fill(first, "65000", "0.03")
+    desks.report(first, OrderStatus.FILLED)
+    desks.at(1).say(Sampled(now_ns=NOW + NS))
+    assert desks.orders("close")[1].quantity == Decimal("0.01")
 
 
 # --- ladder ---

@@ -159,6 +159,14 @@ def test_a_clean_stop_cancels_the_entry_that_is_on_its_way_and_nothing_else() ->
     assert [c.order.leg for c in desks.commands if isinstance(c, CancelOrder)] == ["entry"]
 
 
+def test_a_refused_cancel_of_a_filled_entry_changes_nothing() -> None:
+    desks = Desks()
+    desks.open()
+    desks.report(desks.orders("entry")[0], OrderStatus.REJECTED, command="cancel", reason="order is finished")
+    assert desks.kinds().count("POSITION_OPENED") == 1
+    assert len(desks.orders("tier")) == 4
+
+
 def test_a_report_about_an_order_nobody_knows_is_a_discrepancy_not_a_crash() -> None:
     desks = Desks()
     stop = desks.open()

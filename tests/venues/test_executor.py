@@ -168,3 +168,45 @@ def test_replay_and_run_hand_over_in_the_same_order(awaited: bool) -> None:
     bench = scenario(script)
     assert bench.sent == ["S1", "T1", "E1"]
     assert [report.command for report in bench.reports] == ["place", "cancel", "place"]
+
+
+def test_the_cancel_of_an_entry_stays_behind_it_and_is_never_dropped() -> None:
+    """Else an entry that waits for the disk would leave after its own cancel was refused as unknown."""
+    entry = place("E1", "entry")
+
+    async def durable(bench: Bench) -> None:
+        bench.executor.hand_over([entry], 5, 0)
+        bench.executor.hand_over([CancelOrder(order=entry.order)], 6, 0)
+        await turns()
+        assert bench.sent == []
+        bench.journal.commit.set()
+        await bench.executor.drained()
+
+    async def too_late(bench: Bench) -> None:
+        bench.executor.hand_over([entry], 5, 0)
+        bench.executor.hand_over([CancelOrder(order=entry.order)], 6, 0)
+        await bench.executor.drained()
+
+    told = [(report.command, report.status.value) for report in scenario(durable, protective_wait_s=0.0).reports]
+    assert told == [("place", "SENT"), ("cancel", "SENT")]
+    told = [(report.command, report.status.value) for report in scenario(too_late, entry_wait_s=0.01).reports]
+    assert told == [("place", "DROPPED"), ("cancel", "SENT")]
+
+
+def test_on_a_recording_the_order_of_sending_does_not_depend_on_the_disk() -> None:
+    """A commit that ends between two askings: whoever asks second learns of it first."""
+
+    async def script(bench: Bench) -> None:
+        bench.executor.hand_over([place("E1", "entry"), place("S1", "stop")], 5, 0)
+        committed, asked = bench.journal.committed, iter(range(1))
+
+        async def only_the_first_waits(seq: int) -> None:
+            if next(asked, None) is not None:
+                await committed(seq)
+
+        bench.journal.committed = only_the_first_waits  # type: ignore[method-assign]
+        await turns()
+        bench.journal.commit.set()
+        await bench.executor.drained()
+
+    assert scenario(script, protective_wait_s=None, entry_wait_s=None).sent == ["S1", "E1"]

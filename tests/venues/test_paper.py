@@ -151,9 +151,9 @@ def test_a_fill_while_the_cancel_is_on_its_way_wins() -> None:
     rig.venue.send(PlaceOrder(order=resting), T0)
     rig.run_until(T0 + NS)
     rig.venue.send(CancelOrder(order=resting), T0 + NS)
-    rig.venue.on_trade(BTC, 101.0, 1.0)
+    rig.venue.on_trade(BTC, 101.0, 1.0, rig.market)
     assert rig.reports() == [], "a touch is not a fill"
-    rig.venue.on_trade(BTC, 101.1, 1.0)
+    rig.venue.on_trade(BTC, 101.1, 1.0, rig.market)
     assert story(rig.run_until(T0 + 2 * NS)) == ["a fill", "a FILLED", "a REJECTED"]
 
 
@@ -161,7 +161,7 @@ def test_an_order_on_its_way_matches_no_trade() -> None:
     rig = Rig()
     rig.venue.send(PlaceOrder(order=order("a", Side.SELL, OrderType.LIMIT, price=D("101"))), T0)
     assert not rig.venue.watching(BTC)
-    rig.venue.on_trade(BTC, 105.0, 1.0)
+    rig.venue.on_trade(BTC, 105.0, 1.0, rig.market)
     assert story(rig.run_until(T0 + NS)) == ["a ACK"]
     assert rig.venue.watching(BTC)
 
@@ -196,7 +196,7 @@ def test_a_resting_fill_does_not_keep_the_book_empty() -> None:
     rig.venue.send(buy("a", "1.5"), T0)
     rig.venue.send(PlaceOrder(order=order("r", Side.SELL, OrderType.LIMIT, price=D("101"))), T0)
     rig.run_until(T0 + 150 * MS)
-    rig.venue.on_trade(BTC, 102.0, 1.0)
+    rig.venue.on_trade(BTC, 102.0, 1.0, rig.market)
     rig.reports()
     rig.venue.send(buy("b", "1.5"), T0 + NS)
     assert quantities(rig.run_until(T0 + 2 * NS)) == [D("1.5")]
@@ -254,3 +254,18 @@ def test_reports_survive_their_bytes(report: AccountReport) -> None:
 def test_bytes_that_are_no_report_are_refused(raw: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_report(raw)
+
+
+def test_without_a_book_a_trade_beyond_the_stop_triggers_it_and_it_fills_when_there_is_one() -> None:
+    rig = Rig()
+    rig.venue.send(buy("b"), T0)
+    rig.run_until(T0 + NS)
+    stop = order("s", Side.SELL, OrderType.STOP_MARKET, stop_price=D("99"), close_position=True)
+    rig.venue.send(PlaceOrder(order=stop), T0 + NS)
+    rig.run_until(T0 + 2 * NS)
+    rig.market.usable, rig.market.mark = False, None
+    rig.venue.on_trade(BTC, 98.9, 1.0, rig.market)
+    assert quantities(rig.reports()) == []  # nothing to sell into
+    rig.market.usable, rig.market.mark = True, 100.0  # price came back: it had triggered all the same
+    rig.venue.on_book(BTC, rig.market)
+    assert quantities(rig.reports()) == [D(1)]

@@ -13,6 +13,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from bot.domain.events import Emit, rounded, text
+from bot.domain.instrument import exact
 from bot.domain.messages import (
     CancelTimer,
     Closed,
@@ -76,7 +77,7 @@ class Exits:
                 return self._reversal(message, view)
             case CloseRequest(instrument=instrument, reason=reason):
                 position = self._portfolio.position(instrument)
-                return [] if position is None else self._leave(position, reason)
+                return [] if position is None else self._leave(position, reason, view)
             case TimerFired(key=key):
                 return self._timer(key, view)
             case _:
@@ -131,7 +132,7 @@ class Exits:
         instrument = view.instrument(position.instrument)
         tighten = self._tighten(plan, position, view)
         if not manageable(position.quantity, position.entry_price, instrument):
-            return [*tighten, self._opened_event(plan, position), *self._leave(position, "too_small")]
+            return [*tighten, self._opened_event(plan, position), *self._leave(position, "too_small", view)]
         frozen = position.frozen
         ladder = build(
             position.entry_price, position.quantity, position.direction, instrument, self._ladder, frozen.true_trend
@@ -213,11 +214,11 @@ class Exits:
         if plan is None or position is None:
             return []
         leg, status = message.order.leg, message.status
-        if message.command != "place":
+        if message.command in ("cancel", "amend"):
             self._amended(plan, message)
             return []
         if leg == "stop":
-            return self._stop_changed(plan, position, status)
+            return self._stop_changed(plan, position, status, view)
         tier = plan.tier_of(message.order.client_order_id)
         if tier is not None and status.terminal:
             tier.working = False
@@ -231,18 +232,19 @@ class Exits:
             return
         refused = message.status is OrderStatus.REJECTED
         tier = plan.tier_of(message.order.client_order_id)
-        if message.order.leg == "stop" and plan.stop_before is not None:
+        if message.order.leg == "stop" and plan.stop is not None and plan.stop_before is not None:
             plan.stop, plan.stop_before = (plan.stop_before if refused else plan.stop), None
         elif tier is not None and tier.before is not None:
             tier.order, tier.before = (tier.before if refused else tier.order), None
 
-    def _stop_changed(self, plan: Plan, position: Position, status: OrderStatus) -> list[Message]:
+    def _stop_changed(self, plan: Plan, position: Position, status: OrderStatus, view: View) -> list[Message]:
         if status is OrderStatus.ACK:
             plan.stop_seen = True
             return [CancelTimer(desk=self.name, key=f"protect:{plan.position_id}")]
         if status.terminal and status is not OrderStatus.FILLED:
+            passed = plan.stop is not None and _passed(plan.stop, position, view)
             plan.stop = None
-            return self._leave(position, "unprotected")
+            return self._leave(position, "stop" if passed else "unprotected", view)
         return []
 
     def _timer(self, key: str, view: View) -> list[Message]:
@@ -251,7 +253,7 @@ class Exits:
         if plan is None or position is None:
             return []
         if what == "protect":
-            return [] if plan.stop_seen else self._leave(position, "unprotected")
+            return [] if plan.stop_seen else self._leave(position, "unprotected", view)
         return self._hold_over(plan, position, view)
 
     # --- leaving ---
@@ -264,7 +266,7 @@ class Exits:
         plan = self._plans[position.position_id]
         plan.newest_allowed = (signal.direction, signal.ts_ns)
         if view.now_ns >= position.hold_until_ns:
-            return self._leave(position, "reversal")
+            return self._leave(position, "reversal", view)
         if "reversal" in plan.deferred:
             return []
         plan.deferred.add("reversal")
@@ -276,11 +278,12 @@ class Exits:
         """A deferred exit runs now if its condition still holds."""
         due = reversal_due(position.direction, plan.newest_allowed, view.now_ns, self._hold)
         if "reversal" in plan.deferred and due:
-            return self._leave(position, "reversal")
+            return self._leave(position, "reversal", view)
         return []
 
-    def _leave(self, position: Position, reason: str) -> list[Message]:
-        """Close all of it at market, reduce-only. The stop stays until nothing is left."""
+    def _leave(self, position: Position, reason: str, view: View) -> list[Message]:
+        """Close all of it at market, reduce-only, in parts where the venue takes no larger order. The stop stays until
+        nothing is left."""
         plan = self._plans[position.position_id]
         if plan.close is not None:
             return []
@@ -293,7 +296,7 @@ class Exits:
             leg="close",
             side=position.direction.exit_side,
             type=OrderType.MARKET,
-            quantity=position.quantity,
+            quantity=min(position.quantity, view.instrument(position.instrument).max_market_quantity),
             reduce_only=True,
             reason=plan.close_reason,
         )
@@ -318,7 +321,15 @@ class Exits:
             if position is None:
                 continue
             if plan.close_reason:
-                answers += self._leave(position, plan.close_reason)
+                answers += self._leave(position, plan.close_reason, view)
             elif plan.tiers:
                 answers += self._retarget.on_sample(plan, position, view)
         return answers
+
+
+def _passed(stop: Order, position: Position, view: View) -> bool:
+    """Whether the mark is already where the stop would have triggered: then leaving is the stop's doing."""
+    mark = view.market(position.instrument).mark
+    if mark is None or stop.stop_price is None:
+        return False
+    return position.direction.sign * (exact(mark) - stop.stop_price) <= 0

@@ -84,8 +84,8 @@ def plain(x: Decimal | float) -> str:
 
 def price_now(signal: Signal, view: View) -> Decimal:
     """The middle of the book, or the signal's own reference price where there is no book."""
-    mid = view.market(signal.instrument).mid
-    return signal.price if mid is None else exact(mid)
+    market = view.market(signal.instrument)
+    return signal.price if market.bid is None or market.ask is None else (exact(market.bid) + exact(market.ask)) / 2
 
 
 P = TypeVar("P", bound=GuardParams)

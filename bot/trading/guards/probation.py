@@ -6,9 +6,10 @@ switched off and never abstains.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bot.domain import params
 from bot.domain.ports import View
@@ -18,6 +19,14 @@ from bot.trading.guards.base import Finding, GuardBase, SafetyParams
 
 class ProbationParams(SafetyParams):
     symbols: tuple[str, ...] = Field((), description="no entries in these, unified symbols such as BTC/USDT:USDT")
+
+    @field_validator("symbols")
+    @classmethod
+    def _unified(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [symbol for symbol in symbols if not re.fullmatch(r"[^\s/:]+/[^\s/:]+:[^\s/:]+", symbol)]
+        if wrong:
+            raise ValueError(f"not a unified symbol such as BTC/USDT:USDT: {', '.join(wrong)}")
+        return symbols
 
 
 class Probation(GuardBase[ProbationParams]):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from bot.domain.instrument import Instrument, Round
-from bot.domain.messages import Message, Sampled
+from bot.domain.messages import Message, MoreSignals, Sampled
 from bot.domain.ports import Idea, IdFactory, Strategy, View
 from bot.domain.values import Signal
 
@@ -24,9 +24,15 @@ class Strategies:
         self._ids = ids
 
     def on(self, message: Message, view: View) -> Sequence[Message]:
-        if not isinstance(message, Sampled):
-            return ()
-        return [signal for instrument in view.instruments() for signal in self._ask(instrument, view)]
+        match message:
+            case Sampled():
+                return _one_by_one(
+                    tuple(signal for instrument in view.instruments() for signal in self._ask(instrument, view))
+                )
+            case MoreSignals(signals=signals):
+                return _one_by_one(signals)
+            case _:
+                return ()
 
     def _ask(self, instrument: Instrument, view: View) -> Iterator[Signal]:
         mid = view.market(instrument.id).mid
@@ -48,3 +54,10 @@ class Strategies:
             ts_ns=now_ns,
             traded_on=strategy.traded_on,
         )
+
+
+def _one_by_one(signals: tuple[Signal, ...]) -> Sequence[Message]:
+    """The first signal, and a message to ourselves with the rest: by publication order that comes back only when the
+    decision about the first has reached the desk that books it."""
+    first, rest = signals[:1], signals[1:]
+    return (*first, MoreSignals(signals=rest)) if rest else first
