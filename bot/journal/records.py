@@ -136,7 +136,7 @@ class OrderRecord:
         refused_change = state is OrderState.REJECTED and not places(data)
         if not (self.state.finished or known or refused_change):
             self.state = state
-            self.data["reason"] = data.get("reason")
+            self.data["reason"] = data.get("reason") or self.data.get("reason")
 
     def fill(self, data: Data) -> None:
         self.fills.append(data)

@@ -45,13 +45,13 @@ class WallResistance(LongFilter[WallResistanceParams, Walls]):
             target = wall_target(nearest, side, instrument, self.context.targets)
             room = shown(side.sign * (target - price) * 100 / price)
             if not has_room(price, target, side, self._room):
-                return judged(True, room, needed, f"institutional wall at {nearest:f}, price {price:f}")
+                return judged(True, room, needed, f"institutional wall at {nearest:.2f}, price {price:f}")
         if not self._covered(price, side, instrument, data):
             seen_pct = data.ask_coverage_pct if side is Direction.LONG else data.bid_coverage_pct
             return Finding(Outcome.ABSTAIN, f"not seen beyond {seen_pct:.4g} %", threshold=needed)
         if nearest is None:
             return judged(False, None, needed, "no institutional wall in sight")
-        return judged(False, room, needed, f"institutional wall at {nearest:f}, price {price:f}")
+        return judged(False, room, needed, f"institutional wall at {nearest:.2f}, price {price:f}")
 
     def _covered(self, price: Decimal, side: Direction, instrument: Instrument, data: Walls) -> bool:
         """Whether depth reaches the farthest price at which a wall would still block."""
