@@ -17,6 +17,7 @@ from bot.domain.values import Side
 
 BUCKET_BPS = 10
 BUCKETS = 50  # out to 500 bps
+SWEEP_AT = 256  # keys of deleted levels, beyond as many as there are levels
 BUFFERED = 2000  # changes kept while waiting for a snapshot, at most
 _DUST_USD = 0.005  # what float sums may leave in an empty bucket; no venue takes orders this small
 
@@ -26,9 +27,12 @@ class _Side:
 
     `buckets[b]` holds the USD of the levels `floor(bps from the anchor / 10) == b`. A level beyond the anchor, on the other
     side's ground, counts as the nearest.
+
+    `keys` is swept lazily: a deleted level's key stays until it is the best, comes back, or too many have gathered, because
+    prices that flicker would otherwise be searched for twice. Only the best is always one that exists.
     """
 
-    __slots__ = ("anchor", "buckets", "keys", "per_bucket", "reach", "sign", "sizes")
+    __slots__ = ("anchor", "buckets", "gone", "keys", "per_bucket", "reach", "sign", "sizes")
 
     def __init__(self, sign: float) -> None:
         self.sign = sign
@@ -36,7 +40,8 @@ class _Side:
 
     def clear(self) -> None:
         self.sizes: dict[float, float] = {}
-        self.keys: list[float] = []  # of `sizes`, ascending
+        self.keys: list[float] = []  # of `sizes` and of `gone`, ascending
+        self.gone: set[float] = set()
         self.reach = 0.0  # key of the last level of the snapshot
         self.anchor = 0.0
         self.per_bucket = 0.0
@@ -69,32 +74,52 @@ class _Side:
     def apply(self, levels: list[Level]) -> None:
         """Absolute sizes; 0 deletes, also what is not there. Written out in one loop: it is run for every level."""
         sign, sizes, keys, buckets, anchor = self.sign, self.sizes, self.keys, self.buckets, self.anchor
-        per_bucket = self.per_bucket
+        per_bucket, gone = self.per_bucket, self.gone
         for price, quantity in levels:
             key = price * sign
             old = sizes.get(key)
             if old is None:
                 if not quantity:
                     continue
-                insort(keys, key)
+                if key in gone:
+                    gone.remove(key)
+                else:
+                    insort(keys, key)
                 sizes[key] = quantity
                 old = 0.0
             elif quantity:
                 sizes[key] = quantity
             else:
                 del sizes[key]
-                del keys[bisect_left(keys, key)]
+                gone.add(key)
             bucket = int((anchor - key) * per_bucket)
             if bucket < BUCKETS:
                 buckets[bucket if bucket > 0 else 0] += price * (quantity - old)
+        if gone:
+            self._sweep()
 
-    def levels(self, keys: list[float]) -> list[Level]:
-        return [(abs(key), self.sizes[key]) for key in keys]
+    def _sweep(self) -> None:
+        keys, gone = self.keys, self.gone
+        while keys and keys[-1] in gone:
+            gone.remove(keys.pop())
+        if len(gone) > SWEEP_AT + len(self.sizes):
+            self.keys = sorted(self.sizes)
+            gone.clear()
+
+    def best(self, count: int) -> list[Level]:
+        found: list[Level] = []
+        for key in reversed(self.keys):
+            if len(found) == count:
+                break
+            if key in self.sizes:
+                found.append((abs(key), self.sizes[key]))
+        return found
 
     def between(self, low: float, high: float) -> list[float]:
         """Keys of the prices in [low, high], best first."""
         first, last = (low, high) if self.sign > 0 else (-high, -low)
-        return self.keys[bisect_left(self.keys, first) : bisect_right(self.keys, last)][::-1]
+        keys = self.keys[bisect_left(self.keys, first) : bisect_right(self.keys, last)]
+        return [key for key in reversed(keys) if key in self.sizes]
 
 
 class Book:
@@ -249,13 +274,12 @@ class Book:
 
     def levels(self, side: Side, count: int) -> list[Level]:
         """At most `count` levels, best first."""
-        of = self._side(side)
-        return of.levels(of.keys[: -count - 1 : -1])
+        return self._side(side).best(count)
 
     def range_levels(self, side: Side, low: float, high: float) -> list[Level]:
         """The levels priced from `low` to `high`, both included, best first."""
         of = self._side(side)
-        return of.levels(of.between(low, high))
+        return [(abs(key), of.sizes[key]) for key in of.between(low, high)]
 
     def range_sums(self, side: Side, low: float, high: float) -> tuple[float, float]:
         """USD and base quantity of the levels priced from `low` to `high`, both included."""

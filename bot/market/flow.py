@@ -254,7 +254,7 @@ class OrderFlowImbalance:
     def __init__(self, params: OfiParams) -> None:
         self._window_s = params.window_s
         self._slots = Slots(params.window_s * NS // self.SLOT_NS, self.SLOT_NS, (0.0, 0.0, 0.0))  # e_n, depth, updates
-        self._bid = self._bid_quantity = self._ask = self._ask_quantity = 0.0
+        self._best = (0.0, 0.0, 0.0, 0.0)  # bid, its quantity, ask, its quantity
         self._since_ns: int | None = None
         self.last_ns: int | None = None
 
@@ -264,19 +264,20 @@ class OrderFlowImbalance:
         if self._since_ns is None:
             self._since_ns = now_ns
         else:
-            if bid >= self._bid:
+            old_bid, old_bid_quantity, old_ask, old_ask_quantity = self._best
+            if bid >= old_bid:
                 e_n += bid_quantity
-            if bid <= self._bid:
-                e_n -= self._bid_quantity
-            if ask <= self._ask:
+            if bid <= old_bid:
+                e_n -= old_bid_quantity
+            if ask <= old_ask:
                 e_n -= ask_quantity
-            if ask >= self._ask:
-                e_n += self._ask_quantity
+            if ask >= old_ask:
+                e_n += old_ask_quantity
         row = self._slots.row(now_ns)
         row[0] += e_n
         row[1] += (bid_quantity + ask_quantity) / 2
         row[2] += 1.0
-        self._bid, self._bid_quantity, self._ask, self._ask_quantity = bid, bid_quantity, ask, ask_quantity
+        self._best = (bid, bid_quantity, ask, ask_quantity)
         self.last_ns = now_ns
         return e_n
 
@@ -291,7 +292,7 @@ class OrderFlowImbalance:
             return None, lacking
         rows = self._slots.rows(now_ns)
         depths = [depth / updates for _, depth, updates in rows if updates]
-        mean = sum(depths) / len(depths) if depths else (self._bid_quantity + self._ask_quantity) / 2
+        mean = sum(depths) / len(depths) if depths else (self._best[1] + self._best[3]) / 2
         if mean == 0:
             return None, "nothing rests at the best prices"
         base = sum(row[0] for row in rows)

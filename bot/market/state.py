@@ -51,6 +51,7 @@ class InstrumentMarket:
 
     def __init__(self, instrument: Instrument, params: MarketParams, note: Callable[[BookNote], None]) -> None:
         self.instrument = instrument
+        self.id = instrument.id
         self.book = Book()
         self.taker = TakerFlow(params.taker)
         self.whale = WhaleFlow(params.whale)
@@ -214,7 +215,7 @@ class Market:
         if market is None:
             market = self._only() if message.symbol is None else self.by_symbol(message.symbol)
         _HANDLERS[type(message)](market, message, now_ns)
-        return market.instrument.id
+        return market.id
 
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""
