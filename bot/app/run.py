@@ -36,6 +36,7 @@ from bot.runtime.clock import TapeClock
 from bot.runtime.supervisor import supervise
 from bot.runtime.tape import Tape
 from bot.runtime.tape_feed import TapeFeed
+from bot.trading.orders import never_arrived
 
 TAPE_ENDED = "tape ended"
 INTERRUPTED = "interrupted"
@@ -235,6 +236,8 @@ def begin(parts: Parts, tape: Tape) -> None:
 
 
 def finish(parts: Parts, reason: str, *, failed: bool) -> None:
+    for order in parts.venue.on_its_way():
+        parts.engine.note(never_arrived(order))
     data = {"reason": reason, "failed": failed, "frames": parts.engine.frames, "bad_frames": parts.intake.bad_frames}
     parts.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data=data))
 

@@ -111,6 +111,7 @@ class Parts:
     exits: Exits
     intake: Intake
     executor: Executor
+    venue: PaperVenue
     started_ns: int = 0  # engine time at which it began
 
     def operator(self, raw: bytes) -> None:
@@ -207,6 +208,7 @@ def assemble(
         exits=exits,
         intake=intake,
         executor=executor,
+        venue=venue,
     )
 
 

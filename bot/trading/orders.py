@@ -168,6 +168,12 @@ def _emit(
     )
 
 
+def never_arrived(order: Order) -> Emit:
+    """Of an order that was still on its way to a simulated venue when the engine stopped: it is over."""
+    reason = "the engine stopped before it reached the venue"
+    return _emit("ORDER_CANCELED", order, reason, "place", because=f"place:{order.client_order_id}")
+
+
 def _stranger(instrument: str, client_order_id: str, reason: str) -> Emit:
     data = {"client_order_id": client_order_id, "reason": reason}
     return Emit(kind="DISCREPANCY", instrument=instrument, source="orders", data=data)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pydantic import Field
 
 from bot.domain.errors import InvariantError
-from bot.domain.orders import AccountReport, AmendOrder, CancelOrder, Fill, OrderCommand, PlaceOrder
+from bot.domain.orders import AccountReport, AmendOrder, CancelOrder, Fill, Order, OrderCommand, PlaceOrder
 from bot.domain.params import Params
 from bot.domain.ports import MarketView
 from bot.domain.values import MS, NS
@@ -69,6 +69,10 @@ class PaperVenue:
             self._matching.refill(instrument)
         self._publish(self._apply(command, market_of(instrument)))
         self._date_takes(due_ns)
+
+    def on_its_way(self) -> list[Order]:
+        """Orders that were sent and have not arrived yet."""
+        return [command.order for _, command in self._in_flight.values() if isinstance(command, PlaceOrder)]
 
     def watching(self, instrument: str) -> bool:
         """Whether `on_trade` and `on_book` need to be called for this instrument."""

@@ -128,12 +128,15 @@ def test_an_interrupted_run_cancels_entries_says_so_and_ends_with_130(tmp_path: 
     assert (engine.process.returncode, err) == (130, "")
     assert '"state_reason":"interrupted"' in out
     events = events_in(tmp_path / "data")
-    ending = [event for event in events[-5:] if event["data"].get("command") != "place"]
-    assert [event["kind"] for event in ending][-4:] == ["STATE", "ORDER_INTENT", "ORDER_SENT", "ENGINE_STOPPED"]
-    state, cancel, _, stopped = (event["data"] for event in ending[-4:])
+    ending = [event for event in events if event["data"].get("command") != "place"][-4:]
+    assert [event["kind"] for event in ending] == ["STATE", "ORDER_INTENT", "ORDER_SENT", "ENGINE_STOPPED"]
+    state, cancel, _, stopped = (event["data"] for event in ending)
     assert (state["state"], state["reason"]) == ("REDUCING", "stopping: interrupted")
     assert (cancel["command"], cancel["leg"], cancel["reason"]) == ("cancel", "entry", "stopping")
     assert (stopped["reason"], stopped["failed"]) == ("interrupted", False)
+    entry = events[-2]
+    assert (entry["kind"], entry["data"]["leg"]) == ("ORDER_CANCELED", "entry")
+    assert entry["data"]["reason"] == "the engine stopped before it reached the venue"
 
 
 # --- a part that raises --------------------------------------------------------------------------------------------
