@@ -14,7 +14,6 @@ import msgspec
 
 from bot.domain.events import text
 from bot.domain.instrument import exact
-from bot.domain.orders import Order
 from bot.domain.ports import MarketView
 from bot.domain.values import NS, Side
 from bot.journal.projection import Projection
@@ -50,7 +49,13 @@ class Live:
             "engine_time_ns": self.engine.now_ns,
             "frames": self.engine.frames,
             "bad_frames": self.intake.bad_frames,
-            "lanes": {"account": waiting[0], "data": waiting[1], "data_high_water": self.inbox.data_high_water},
+            "lanes": {
+                "account": waiting[0],
+                "data": waiting[1],
+                "data_high_water": self.inbox.data_high_water,
+                "account_high_water": self.inbox.account_high_water,
+                "account_overflowed": self.inbox.overflowed,
+            },
             "wallet_usd": text(self.portfolio.wallet_usd),
             "equity_usd": text(self.portfolio.equity_usd()),
             "markets": [self.market(instrument.id) for instrument in self.view.instruments()],
@@ -98,9 +103,6 @@ class Live:
             position = self.portfolio.by_id(row["position_id"])
             rows.append(row if position is None else {**row, **self._live(position)})
         return rows
-
-    def entries(self) -> list[Order]:
-        return list(self.portfolio.entries())
 
     def _live(self, position: Position) -> dict[str, Any]:
         mark = self.view.market(position.instrument).mark

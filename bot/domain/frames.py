@@ -19,7 +19,6 @@ class Source(StrEnum):
     OPERATOR = "operator"  # JSON of an OperatorRequest
     REPORT = "report"  # JSON of an AccountReport
     READING = "reading"  # JSON of a Reading, see market/readings.py
-    FEED = "feed"  # JSON {"down": reason} or {"up": reason}
     TIMER = "timer"
     TICK = "tick"
 

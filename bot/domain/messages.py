@@ -45,11 +45,6 @@ class Sampled(Struct, frozen=True, kw_only=True):
     now_ns: int
 
 
-class ReadingChanged(Struct, frozen=True, kw_only=True):
-    name: str
-    key: str
-
-
 class FeedChanged(Struct, frozen=True, kw_only=True):
     """The market state's view of one instrument's book: usable, or not and why."""
 
@@ -152,7 +147,6 @@ Message = (
     | TimerFired
     | MoreSignals
     | Sampled
-    | ReadingChanged
     | FeedChanged
     | OrderChanged
     | Executed
