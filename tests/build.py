@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from bot.domain.instrument import Instrument
+from bot.domain.market import Bar
 from bot.domain.reading import Reading
 from bot.domain.values import NS, Direction, Side, Signal, TradingState
 from bot.trading.guards.base import GuardContext
@@ -102,6 +103,16 @@ class FakeMarket:
     mark_age_s: float | None = 0.0
     bids: list[tuple[float, float]] = field(default_factory=list)
     asks: list[tuple[float, float]] = field(default_factory=list)
+    funding_rate: float | None = None
+    next_funding_ns: int | None = None
+    closed: dict[int, list[Bar]] = field(default_factory=dict)  # bars by width in seconds
+    ranges: dict[tuple[int, int], float] = field(default_factory=dict)  # ATR by (width, count)
+
+    def bars(self, width_s: int, count: int) -> list[Bar]:
+        return self.closed.get(width_s, [])[-count:]
+
+    def atr(self, width_s: int, count: int) -> float | None:
+        return self.ranges.get((width_s, count))
 
     @property
     def mid(self) -> float | None:
@@ -129,6 +140,8 @@ class FakePosition:
     opened_ns: int = NOW
     position_id: str = "P1"
     signal_id: str = "S0"
+    stop_price: Decimal | None = Decimal(64350)
+    adopted: bool = False
 
 
 @dataclass

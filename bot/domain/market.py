@@ -62,4 +62,17 @@ class MarkPrice(Struct, frozen=True, gc=False):
     exch_ns: int
 
 
+class Bar(Struct, frozen=True, gc=False):
+    """One closed bar of trades, `[start_ns, start_ns + width)` in the venue's own time. USD sums are of price x quantity."""
+
+    start_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    usd: float
+    taker_buy_usd: float
+    trades: int
+
+
 MarketMessage = BookSnapshot | BookDiff | TradePrint | Quote | MarkPrice

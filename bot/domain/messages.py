@@ -10,7 +10,17 @@ from decimal import Decimal
 from msgspec import Struct
 
 from bot.domain.events import Emit
-from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderUpdate, PlaceOrder
+from bot.domain.orders import (
+    AmendOrder,
+    CancelOrder,
+    Fill,
+    Funding,
+    Order,
+    OrderStatus,
+    OrderUpdate,
+    PlaceOrder,
+    Trigger,
+)
 from bot.domain.values import Decision, Direction, Signal
 
 
@@ -66,7 +76,37 @@ class OutsideSignal(Struct, frozen=True, kw_only=True, tag="signal"):
 
 
 class CloseRequest(Struct, frozen=True, kw_only=True, tag="close"):
+    """Close an open position at market; `part_pct` (0 to 100, of what is open now) leaves the rest with its stop and tiers."""
+
     instrument: str
+    reason: str = "operator"
+    part_pct: Decimal | None = None
+
+
+class MoveStopRequest(Struct, frozen=True, kw_only=True, tag="move_stop"):
+    """Move a position's stop to `price`; only ever tighter."""
+
+    instrument: str
+    price: Decimal
+
+
+class BlockRequest(Struct, frozen=True, kw_only=True, tag="block"):
+    """No entries in an instrument until it is unblocked (`blocked=False`); survives a restart."""
+
+    instrument: str
+    blocked: bool = True
+    reason: str = "operator"
+
+
+class KillRequest(Struct, frozen=True, kw_only=True, tag="kill"):
+    """HALTED, entry orders canceled, stops kept. Survives a restart; only a resume ends it."""
+
+    reason: str = "operator"
+
+
+class FlattenRequest(Struct, frozen=True, kw_only=True, tag="flatten"):
+    """Kill, and close every position at market."""
+
     reason: str = "operator"
 
 
@@ -84,7 +124,53 @@ class StopRequest(Struct, frozen=True, kw_only=True, tag="stop"):
     reason: str
 
 
-OperatorRequest = OutsideSignal | CloseRequest | PauseRequest | ResumeRequest | StopRequest
+OperatorRequest = (
+    OutsideSignal
+    | CloseRequest
+    | MoveStopRequest
+    | BlockRequest
+    | PauseRequest
+    | ResumeRequest
+    | KillRequest
+    | FlattenRequest
+    | StopRequest
+)
+
+
+class Adopt(Struct, frozen=True, kw_only=True):
+    """The venue holds a position that no signal of ours made (a human's, or the journal was lost): protect it, no more.
+
+    `stop_price` is the trigger of a stop that already rests for it, if there is one."""
+
+    instrument: str
+    direction: Direction
+    quantity: Decimal
+    entry_price: Decimal
+    stop_price: Decimal | None = None
+
+
+class WatchPrice(Struct, frozen=True, kw_only=True):
+    """Wake `desk` with a `PriceTouched` once the price reaches `price`; a later one with the same (desk, key) replaces it.
+
+    A watch fires once. It looks at every trade (LAST) or at every change of the mark, not at samples."""
+
+    desk: str
+    key: str
+    instrument: str
+    of: Trigger
+    above: bool  # fires at or above `price`; else at or below
+    price: Decimal
+
+
+class UnwatchPrice(Struct, frozen=True, kw_only=True):
+    desk: str
+    key: str
+
+
+class PriceTouched(Struct, frozen=True, kw_only=True):
+    desk: str
+    key: str
+    price: Decimal  # that reached the level
 
 
 class OrderChanged(Struct, frozen=True, kw_only=True):
@@ -139,9 +225,17 @@ Message = (
     | Decision
     | OutsideSignal
     | CloseRequest
+    | MoveStopRequest
+    | BlockRequest
     | PauseRequest
     | ResumeRequest
+    | KillRequest
+    | FlattenRequest
     | StopRequest
+    | Adopt
+    | WatchPrice
+    | UnwatchPrice
+    | PriceTouched
     | SetTimer
     | CancelTimer
     | TimerFired
@@ -159,5 +253,6 @@ Message = (
     | AmendOrder
     | OrderUpdate
     | Fill
+    | Funding
     | Emit
 )

@@ -18,11 +18,20 @@ class OrderType(StrEnum):
     LIMIT = "limit"
     MARKET = "market"
     STOP_MARKET = "stop_market"
+    TAKE_PROFIT_MARKET = "take_profit_market"
 
 
 class TimeInForce(StrEnum):
     GTC = "GTC"
     IOC = "IOC"
+    GTX = "GTX"  # post-only: expires where it would take
+
+
+class Trigger(StrEnum):
+    """Which price sets off a stop or a take-profit."""
+
+    MARK = "mark"
+    LAST = "last"
 
 
 class OrderStatus(StrEnum):
@@ -61,6 +70,7 @@ class Order(Struct, frozen=True, kw_only=True):
     quantity: Decimal
     price: Decimal | None = None
     stop_price: Decimal | None = None
+    trigger: Trigger = Trigger.MARK
     tif: TimeInForce = TimeInForce.GTC
     reduce_only: bool = False
     close_position: bool = False
@@ -110,6 +120,20 @@ class Fill(Struct, frozen=True, kw_only=True, tag="fill"):
     fee: Decimal
     fee_asset: str
     maker: bool
+    liquidation: bool = False  # the venue's own doing: `client_order_id` is the venue's then, not ours
 
 
-AccountReport = OrderUpdate | Fill
+class Funding(Struct, frozen=True, kw_only=True, tag="funding"):
+    """Funding of one position at one funding time: `usd` is what the wallet gets (negative: pays), -side x quantity x mark x
+    rate. `due_ns` is the funding time; an instrument's is booked once per `due_ns`."""
+
+    instrument: str
+    due_ns: int
+    rate: Decimal
+    mark: Decimal
+    quantity: Decimal  # signed base coin, long above zero
+    usd: Decimal
+
+
+OrderReport = OrderUpdate | Fill
+AccountReport = OrderReport | Funding

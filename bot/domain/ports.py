@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from bot.domain.events import Event
 from bot.domain.instrument import Instrument
+from bot.domain.market import Bar
 from bot.domain.messages import Message
 from bot.domain.orders import OrderCommand
 from bot.domain.params import Params
@@ -17,8 +18,9 @@ from bot.domain.values import Direction, Side, Signal, TradingState, Verdict
 # --- what a desk sees: read-only faces of the live state, valid only inside `on()` ---------------------------------
 
 
-class MarketView(Protocol):
-    """One instrument's market. Prices are floats or None; ages are nanoseconds or None where nothing came yet."""
+class PriceView(Protocol):
+    """One instrument's prices and book, as a venue that fills orders needs them. Prices are floats or None; ages are
+    nanoseconds or None where nothing came yet."""
 
     @property
     def usable(self) -> bool: ...  # the book is complete, sequenced and uncrossed
@@ -42,6 +44,24 @@ class MarketView(Protocol):
         ...
 
 
+class MarketView(PriceView, Protocol):
+    """The same with what decisions ask of it besides."""
+
+    @property
+    def funding_rate(self) -> float | None: ...  # of the next funding, a fraction; None: not known
+    @property
+    def next_funding_ns(self) -> int | None: ...
+    def bars(self, width_s: int, count: int) -> Sequence[Bar]:
+        """The newest closed bars of that width without a gap between them, oldest first: `count` of them or fewer.
+
+        Empty for a width that is not kept."""
+        ...
+
+    def atr(self, width_s: int, count: int) -> float | None:
+        """Average true range (Wilder) over `count` closed bars, in price units; None where there are too few."""
+        ...
+
+
 class PositionView(Protocol):
     """An open position, as guards, limits and exits see it."""
 
@@ -59,6 +79,10 @@ class PositionView(Protocol):
     def entry_price(self) -> Decimal: ...
     @property
     def opened_ns(self) -> int: ...
+    @property
+    def stop_price(self) -> Decimal | None: ...  # of the stop that protects it now
+    @property
+    def adopted(self) -> bool: ...  # not of our making: protected, otherwise left alone
 
 
 class PortfolioView(Protocol):

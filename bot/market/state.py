@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bot.domain.errors import FeedError
 from bot.domain.instrument import Instrument
-from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
+from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.reading import Reading
 from bot.domain.values import Side
 from bot.market.book import Book
@@ -185,6 +185,20 @@ class InstrumentMarket:
 
     def mark_age_ns(self, now_ns: int) -> int | None:
         return {"venue": _age(self._mark_ns, now_ns), "mid": self.book_age_ns(now_ns)}.get(self.mark_source)
+
+    @property
+    def funding_rate(self) -> float | None:
+        return None if self.venue_mark is None else self.venue_mark.funding_rate
+
+    @property
+    def next_funding_ns(self) -> int | None:
+        return None if self.venue_mark is None else self.venue_mark.next_funding_ns
+
+    def bars(self, width_s: int, count: int) -> Sequence[Bar]:
+        return ()
+
+    def atr(self, width_s: int, count: int) -> float | None:
+        return None
 
     def own(self, name: str, key: str, now_ns: int) -> Reading[Any] | None:
         """What our own streams say now, for the readings that are computed when asked."""

@@ -15,8 +15,8 @@ from decimal import Decimal
 from msgspec import structs
 
 from bot.domain.instrument import Instrument, Round, exact
-from bot.domain.orders import AccountReport, Fill, Order, OrderStatus, OrderType, OrderUpdate, TimeInForce
-from bot.domain.ports import MarketView
+from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, OrderUpdate, TimeInForce
+from bot.domain.ports import PriceView
 from bot.domain.values import Side
 from bot.trading.costs import FeeParams
 
@@ -68,7 +68,7 @@ class Matching:
 
     # --- commands --------------------------------------------------------------------------------------------------
 
-    def place(self, order: Order, market: MarketView) -> list[AccountReport]:
+    def place(self, order: Order, market: PriceView) -> list[OrderReport]:
         if order.client_order_id in self._seen:
             return [_update(order, OrderStatus.REJECTED, "duplicate client order id", "place")]
         self._seen.add(order.client_order_id)
@@ -77,19 +77,19 @@ class Matching:
             return [_update(order, OrderStatus.REJECTED, refusal, "place")]
         work = _Working(order)
         self._working.setdefault(order.instrument, {})[order.client_order_id] = work
-        reports: list[AccountReport] = [_update(order, OrderStatus.ACK, "", "place")]
+        reports: list[OrderReport] = [_update(order, OrderStatus.ACK, "", "place")]
         reports += self._arrive(work, market)
         if _never_rests(order) and self._find(order):
             reports.append(self._finish(work, OrderStatus.EXPIRED, "no more to take within the limit"))
         return reports
 
-    def cancel(self, order: Order) -> list[AccountReport]:
+    def cancel(self, order: Order) -> list[OrderReport]:
         work = self._find(order)
         if work is None:
             return [self._not_working(order, "cancel")]
         return [self._finish(work, OrderStatus.CANCELED, "", "cancel")]
 
-    def amend(self, order: Order, market: MarketView) -> list[AccountReport]:
+    def amend(self, order: Order, market: PriceView) -> list[OrderReport]:
         """`order` as it should become: its quantity is the new total, what is already filled included.
 
         Stops can be amended until they trigger. A refused amendment changes nothing.
@@ -105,9 +105,9 @@ class Matching:
 
     # --- what the market does --------------------------------------------------------------------------------------
 
-    def on_trade(self, instrument: str, price: float, quantity: float) -> list[AccountReport]:
+    def on_trade(self, instrument: str, price: float, quantity: float) -> list[OrderReport]:
         """A print of someone else's trade. Through a limit it fills all of it, as the maker, whatever its own size."""
-        reports: list[AccountReport] = []
+        reports: list[OrderReport] = []
         if quantity <= 0:  # venues print these for corrections and insurance-fund transfers
             return reports
         traded = exact(price)
@@ -118,9 +118,9 @@ class Matching:
                 reports += self._closing(work, [self._fill(work, limit, wanted, maker=True)] if wanted else [])
         return reports
 
-    def on_mark(self, instrument: str, mark: float, market: MarketView) -> list[AccountReport]:
+    def on_mark(self, instrument: str, mark: float, market: PriceView) -> list[OrderReport]:
         """Trigger stops, and try again for those that found too little depth before."""
-        reports: list[AccountReport] = []
+        reports: list[OrderReport] = []
         price = exact(mark)
         for work in list(self._working.get(instrument, {}).values()):
             if work.order.type is OrderType.STOP_MARKET and (work.triggered or _triggers(work.order, price)):
@@ -130,14 +130,14 @@ class Matching:
 
     # --- filling ---------------------------------------------------------------------------------------------------
 
-    def _arrive(self, work: _Working, market: MarketView) -> list[AccountReport]:
+    def _arrive(self, work: _Working, market: PriceView) -> list[OrderReport]:
         return [] if work.order.type is OrderType.STOP_MARKET else self._take(work, market)
 
-    def _take(self, work: _Working, market: MarketView) -> list[AccountReport]:
+    def _take(self, work: _Working, market: PriceView) -> list[OrderReport]:
         """Walk the opposite levels as far as limit, quantity, position and depth allow."""
         order, rules = work.order, self._instruments[work.order.instrument]
         taken = self._taken.setdefault(order.instrument, {})
-        fills: list[AccountReport] = []
+        fills: list[OrderReport] = []
         for level, shown in _opposite_levels(order, market):
             price = rules.price(level, Round.UP if order.side is Side.BUY else Round.DOWN)
             wanted = self._wanted(work)
@@ -178,7 +178,7 @@ class Matching:
             maker=maker,
         )
 
-    def _closing(self, work: _Working, fills: list[AccountReport]) -> list[AccountReport]:
+    def _closing(self, work: _Working, fills: list[OrderReport]) -> list[OrderReport]:
         """`fills` and, if the order can have no more, its end: FILLED, or EXPIRED when it ran out of position."""
         if self._wanted(work) > 0:
             return fills
@@ -205,7 +205,7 @@ class Matching:
         limits = [(w, w.order.price) for w in self._working.get(instrument, {}).values() if w.order.price is not None]
         return sorted(limits, key=lambda pair: pair[1] if pair[0].order.side is Side.SELL else -pair[1])
 
-    def _refusal(self, order: Order, market: MarketView) -> str:
+    def _refusal(self, order: Order, market: PriceView) -> str:
         rules = self._instruments.get(order.instrument)
         if rules is None:
             return f"unknown instrument {order.instrument}"
@@ -248,7 +248,7 @@ def _beyond_limit(order: Order, price: Decimal) -> bool:
     return price > order.price if order.side is Side.BUY else price < order.price
 
 
-def _opposite_levels(order: Order, market: MarketView) -> Iterator[tuple[float, float]]:
+def _opposite_levels(order: Order, market: PriceView) -> Iterator[tuple[float, float]]:
     """What the order could take, best first, fetched in growing helpings; nothing of a book that is not usable."""
     side = Side.SELL if order.side is Side.BUY else Side.BUY
     seen, count = 0, 16

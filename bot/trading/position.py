@@ -48,6 +48,8 @@ class Position:
     exited: Decimal = Decimal(0)
     exit_value: Decimal = Decimal(0)
     fees_usd: Decimal = Decimal(0)
+    stop_price: Decimal | None = None  # of the stop that protects it now, as last accepted by the venue
+    adopted: bool = False  # not of our making: protected, otherwise left alone
 
     @property
     def quantity(self) -> Decimal:

@@ -13,9 +13,9 @@ from decimal import Decimal
 from pydantic import Field
 
 from bot.domain.errors import InvariantError
-from bot.domain.orders import AccountReport, AmendOrder, CancelOrder, Fill, Order, OrderCommand, PlaceOrder
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderCommand, OrderReport, PlaceOrder
 from bot.domain.params import Params
-from bot.domain.ports import MarketView
+from bot.domain.ports import PriceView
 from bot.domain.values import MS, NS
 from bot.trading.fills import Matching
 from bot.venues.reports import encode_report
@@ -58,7 +58,7 @@ class PaperVenue:
         self._in_flight[key] = (due_ns, command)
         self._schedule(key, due_ns)
 
-    def on_timer(self, key: str, market_of: Callable[[str], MarketView]) -> None:
+    def on_timer(self, key: str, market_of: Callable[[str], PriceView]) -> None:
         """The command behind `key` arrives. Raises InvariantError for a key that is not on its way."""
         if key not in self._in_flight:
             raise InvariantError(f"no paper command is on its way under {key!r}: fire each scheduled key once")
@@ -78,19 +78,19 @@ class PaperVenue:
         """Whether `on_trade` and `on_book` need to be called for this instrument."""
         return self._matching.watching(instrument)
 
-    def on_trade(self, instrument: str, price: float, quantity: float, market: MarketView) -> None:
+    def on_trade(self, instrument: str, price: float, quantity: float, market: PriceView) -> None:
         """Without a book there is no mark here, but the venue has one: the trade stands in for it, so that a stop triggers
         and fills as soon as there is a book again."""
         self._publish(self._matching.on_trade(instrument, price, quantity))
         if market.mark is None:
             self._publish(self._matching.on_mark(instrument, price, market))
 
-    def on_book(self, instrument: str, market: MarketView) -> None:
+    def on_book(self, instrument: str, market: PriceView) -> None:
         """The book or the mark has changed."""
         if market.mark is not None:
             self._publish(self._matching.on_mark(instrument, market.mark, market))
 
-    def _apply(self, command: OrderCommand, market: MarketView) -> list[AccountReport]:
+    def _apply(self, command: OrderCommand, market: PriceView) -> list[OrderReport]:
         match command:
             case PlaceOrder(order=order):
                 return self._matching.place(order, market)
@@ -99,7 +99,7 @@ class PaperVenue:
             case AmendOrder(order=order):
                 return self._matching.amend(order, market)
 
-    def _publish(self, reports: Iterable[AccountReport]) -> None:
+    def _publish(self, reports: Iterable[OrderReport]) -> None:
         for report in reports:
             if isinstance(report, Fill) and not report.maker:
                 self._taken.add(report.instrument)

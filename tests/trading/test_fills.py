@@ -18,7 +18,7 @@ from msgspec import structs
 
 from bot.domain.errors import InvariantError
 from bot.domain.instrument import Instrument
-from bot.domain.orders import AccountReport, Fill, Order, OrderStatus, OrderType, OrderUpdate, TimeInForce
+from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, OrderUpdate, TimeInForce
 from bot.domain.values import Side
 from bot.trading.costs import FeeParams
 from bot.trading.fills import NOTHING_TO_REDUCE, WOULD_TRIGGER, Matching
@@ -51,7 +51,7 @@ def instrument(name: str = BTC, **over: Any) -> Instrument:
 
 @dataclass
 class Market:
-    """A `MarketView` one can write into. `asked` records how many levels were wanted."""
+    """A `PriceView` one can write into. `asked` records how many levels were wanted."""
 
     bids: list[tuple[float, float]] = field(default_factory=lambda: [(99.9, 1.0), (99.8, 2.0), (99.5, 5.0)])
     asks: list[tuple[float, float]] = field(default_factory=lambda: [(100.1, 1.0), (100.2, 2.0), (100.5, 5.0)])
@@ -110,7 +110,7 @@ def matching(*, position: str | int = 0, market: Market | None = None, **rules: 
     return made
 
 
-def fills(reports: list[AccountReport]) -> list[tuple[str, str]]:
+def fills(reports: list[OrderReport]) -> list[tuple[str, str]]:
     """Price and quantity of each fill, without trailing zeros."""
     return [(plain(r.price), plain(r.quantity)) for r in reports if isinstance(r, Fill)]
 
@@ -119,12 +119,12 @@ def plain(value: Decimal) -> str:
     return format(value.normalize(), "f")
 
 
-def story(reports: list[AccountReport]) -> str:
+def story(reports: list[OrderReport]) -> str:
     """The kinds of reports in order: `ACK fill fill FILLED`."""
     return " ".join("fill" if isinstance(r, Fill) else r.status.value for r in reports)
 
 
-def reason(reports: list[AccountReport]) -> str:
+def reason(reports: list[OrderReport]) -> str:
     last = reports[-1]
     assert isinstance(last, OrderUpdate)
     return last.reason
@@ -754,7 +754,7 @@ class Session(RuleBasedStateMachine):
         traded = D(str(self.traded))
         return traded > resting.price if resting.side is SELL else traded < resting.price
 
-    def read(self, reports: list[AccountReport]) -> None:
+    def read(self, reports: list[OrderReport]) -> None:
         for report in reports:
             name = report.client_order_id
             if isinstance(report, Fill):

@@ -13,18 +13,19 @@ import pytest
 from bot.domain.errors import InvariantError
 from bot.domain.instrument import Instrument
 from bot.domain.orders import (
-    AccountReport,
     AmendOrder,
     CancelOrder,
     Fill,
+    Funding,
     Order,
+    OrderReport,
     OrderStatus,
     OrderType,
     OrderUpdate,
     PlaceOrder,
     TimeInForce,
 )
-from bot.domain.ports import MarketView, Venue
+from bot.domain.ports import PriceView, Venue
 from bot.domain.values import MS, NS, Side
 from bot.trading.costs import FeeParams
 from bot.trading.fills import Matching
@@ -76,18 +77,18 @@ class Rig:
             self.frames.append,
         )
 
-    def run_until(self, now_ns: int) -> list[AccountReport]:
+    def run_until(self, now_ns: int) -> list[OrderReport]:
         while self.timers and self.timers[0][0] <= now_ns:
             self.venue.on_timer(heapq.heappop(self.timers)[2], self.market_of)
         return self.reports()
 
-    def market_of(self, instrument: str) -> MarketView:
+    def market_of(self, instrument: str) -> PriceView:
         assert instrument == BTC
         return self.market
 
-    def reports(self) -> list[AccountReport]:
+    def reports(self) -> list[OrderReport]:
         taken, self.frames[:] = [decode_report(raw) for raw in self.frames], []
-        return taken
+        return [report for report in taken if not isinstance(report, Funding)]
 
 
 def order(name: str, side: Side, kind: OrderType, quantity: str = "1", **over: Any) -> Order:
@@ -100,11 +101,11 @@ def buy(name: str, quantity: str = "1") -> PlaceOrder:
     return PlaceOrder(order=order(name, Side.BUY, OrderType.MARKET, quantity))
 
 
-def story(reports: list[AccountReport]) -> list[str]:
+def story(reports: list[OrderReport]) -> list[str]:
     return [f"{r.client_order_id} {'fill' if isinstance(r, Fill) else r.status}" for r in reports]
 
 
-def quantities(reports: list[AccountReport]) -> list[Decimal]:
+def quantities(reports: list[OrderReport]) -> list[Decimal]:
     return [r.quantity for r in reports if isinstance(r, Fill)]
 
 
@@ -234,7 +235,7 @@ def test_it_is_a_venue_named_paper() -> None:
     assert venue.name == "paper"
 
 
-REPORTS: list[AccountReport] = [
+REPORTS: list[OrderReport] = [
     OrderUpdate(client_order_id="a", instrument=BTC, status=OrderStatus.EXPIRED, command="", reason="why"),
     Fill(
         client_order_id="a", instrument=BTC, trade_id="T1", side=Side.SELL, price=D("65000.10"), quantity=D("0.001"),
@@ -244,7 +245,7 @@ REPORTS: list[AccountReport] = [
 
 
 @pytest.mark.parametrize("report", REPORTS)
-def test_reports_survive_their_bytes(report: AccountReport) -> None:
+def test_reports_survive_their_bytes(report: OrderReport) -> None:
     again = decode_report(encode_report(report))
     assert again == report and repr(again) == repr(report)
     assert encode_report(again) == encode_report(report)
