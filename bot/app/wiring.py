@@ -37,6 +37,8 @@ from bot.domain.messages import (
     SetTimer,
     StopRequest,
     TimerFired,
+    UnwatchPrice,
+    WatchPrice,
 )
 from bot.domain.orders import AmendOrder, CancelOrder, Fill, OrderCommand, OrderUpdate, PlaceOrder
 from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer, Strategy
@@ -51,6 +53,7 @@ from bot.runtime.inbox import Inbox
 from bot.runtime.intake import Intake
 from bot.runtime.timers import Timers
 from bot.runtime.view import LiveView
+from bot.runtime.watches import Watches
 from bot.trading.exits.desk import Exits
 from bot.trading.exits.protection import stop_fraction
 from bot.trading.exits.retarget import Retarget
@@ -145,7 +148,7 @@ def assemble(
     unfollowed: frozenset[str] = frozenset(),
 ) -> Parts:
     """`unfollowed` are symbols that the feed carries too and that are passed over."""
-    inbox, timers, commands = Inbox(), Timers(), list[OrderCommand]()
+    inbox, timers, watches, commands = Inbox(), Timers(), Watches(), list[OrderCommand]()
     ids = IdSource(account=settings.account, session=session)
     log = EventLog(
         account=settings.account, mode=settings.mode, last_seq=last_seq, unified=lambda i: instruments[i].unified
@@ -178,8 +181,8 @@ def assemble(
         exits,
         state,
     ]
-    bus = Bus(desks, ROUTES, _sinks(log, commands, timers), view)
-    intake = Intake(market, {binance.VENUE: binance.decode}, venue, unfollowed)
+    bus = Bus(desks, ROUTES, _sinks(log, commands, timers, watches), view)
+    intake = Intake(market, {binance.VENUE: binance.decode}, venue, watches, unfollowed)
     engine = Engine(
         inbox=inbox,
         timers=timers,
@@ -240,8 +243,10 @@ def _strategies(settings: Settings) -> list[Strategy]:
     return [classes[name](getattr(settings.strategy, name)) for name in settings.strategies]
 
 
-def _sinks(log: EventLog, commands: list[OrderCommand], timers: Timers) -> dict[type, Callable[[Any], object]]:
-    """Messages that leave the bus: events to the log, orders to the outbox, timers to the engine's heap."""
+def _sinks(
+    log: EventLog, commands: list[OrderCommand], timers: Timers, watches: Watches
+) -> dict[type, Callable[[Any], object]]:
+    """Messages that leave the bus: events to the log, orders to the outbox, timers and price watches to the engine's own."""
     return {
         Emit: log.emit,
         PlaceOrder: commands.append,
@@ -249,6 +254,8 @@ def _sinks(log: EventLog, commands: list[OrderCommand], timers: Timers) -> dict[
         CancelOrder: commands.append,
         SetTimer: lambda m: timers.set(m.desk, m.key, m.due_ns),
         CancelTimer: lambda m: timers.cancel(m.desk, m.key),
+        WatchPrice: watches.set,
+        UnwatchPrice: lambda m: watches.cancel(m.desk, m.key),
     }
 
 

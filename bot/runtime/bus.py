@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.domain.errors import InvariantError
-from bot.domain.messages import Message, TimerFired
+from bot.domain.messages import Message, PriceTouched, TimerFired
 from bot.domain.ports import Desk, View
 
 MAX_ROUNDS = 10_000
@@ -41,7 +41,7 @@ class DeskTask:
 
 
 class Bus:
-    """`routes` maps a message type to the desks that get it, in order; a TimerFired goes to the desk it names. Types with
+    """`routes` maps a message type to the desks that get it, in order; a TimerFired or PriceTouched goes to the desk it names. Types with
     a sink (events, order commands, timers) go there, also when they have a route as well."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Bus:
         sink = self._sinks.get(kind)
         if sink is not None:
             sink(message)
-        if kind is TimerFired:
+        if kind is TimerFired or kind is PriceTouched:
             self._fifo.append((self.tasks[message.desk], message))  # type: ignore[union-attr]
             return
         desks = self._routes.get(kind)

@@ -18,11 +18,12 @@ from bot.domain.events import Emit
 from bot.domain.frames import Frame, Source
 from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
-from bot.domain.orders import AccountReport
+from bot.domain.orders import AccountReport, Trigger
 from bot.domain.ports import MarketView
 from bot.domain.values import NS
 from bot.market.readings import decode_reading
 from bot.market.state import Market
+from bot.runtime.watches import Watches
 
 Decoder = Callable[[bytes], MarketMessage | None]
 TOLD_EVERY_NS = 60 * NS
@@ -47,9 +48,10 @@ class Intake:
         market: Market,
         decoders: Mapping[str, Decoder],
         fills: FillSource,
+        watches: Watches,
         unfollowed: frozenset[str] = frozenset(),
     ) -> None:
-        self._market, self._decoders, self._fills = market, dict(decoders), fills
+        self._market, self._decoders, self._fills, self._watches = market, dict(decoders), fills, watches
         self._unfollowed = unfollowed
         self._operator = msgspec.json.Decoder(OperatorRequest)
         self._report = msgspec.json.Decoder(AccountReport)
@@ -78,6 +80,8 @@ class Intake:
         instrument = self._market.apply(message, now_ns)
         if self._fills.watching(instrument):
             self._fill(message, instrument)
+        if self._watches.watching(instrument):
+            return [*self._notes(), *self._touched(message, instrument)]
         return self._notes() if self._market.notes else ()
 
     def _fill(self, message: MarketMessage, instrument: str) -> None:
@@ -86,6 +90,14 @@ class Intake:
             self._fills.on_trade(instrument, message.price, message.quantity, market)
         elif type(message) in _MOVES_MARK:
             self._fills.on_book(instrument, market)
+
+    def _touched(self, message: MarketMessage, instrument: str) -> Sequence[Message]:
+        market = self._market.market(instrument)
+        if isinstance(message, TradePrint):
+            return () if market.last is None else self._watches.touched(instrument, Trigger.LAST, market.last)
+        if type(message) not in _MOVES_MARK or market.mark is None:
+            return ()
+        return self._watches.touched(instrument, Trigger.MARK, market.mark)
 
     def _apply_other(self, frame: Frame, now_ns: int) -> Sequence[Message]:
         match frame.source:

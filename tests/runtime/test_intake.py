@@ -10,13 +10,23 @@ import pytest
 
 from bot.domain.events import Emit
 from bot.domain.frames import Frame
-from bot.domain.messages import CloseRequest, FeedChanged, OutsideSignal, PauseRequest, ResumeRequest, StopRequest
-from bot.domain.orders import OrderStatus, OrderUpdate
+from bot.domain.messages import (
+    CloseRequest,
+    FeedChanged,
+    OutsideSignal,
+    PauseRequest,
+    PriceTouched,
+    ResumeRequest,
+    StopRequest,
+    WatchPrice,
+)
+from bot.domain.orders import OrderStatus, OrderUpdate, Trigger
 from bot.domain.reading import LongShort
 from bot.domain.values import NS, Direction
 from bot.exchanges import binance
 from bot.market.state import Market
 from bot.runtime.intake import Intake
+from bot.runtime.watches import Watches
 from bot.venues.reports import encode_report
 from tests.build import BTC, instrument
 
@@ -46,9 +56,14 @@ def watcher() -> Watcher:
 
 
 @pytest.fixture
-def intake(watcher: Watcher) -> Intake:
+def watches() -> Watches:
+    return Watches()
+
+
+@pytest.fixture
+def intake(watcher: Watcher, watches: Watches) -> Intake:
     market = Market([instrument()])
-    return Intake(market, {binance.VENUE: binance.decode}, watcher, frozenset({"ETHUSDT"}))
+    return Intake(market, {binance.VENUE: binance.decode}, watcher, watches, frozenset({"ETHUSDT"}))
 
 
 def market_frame(message: Any, at_s: float = 0.0) -> Frame:
@@ -93,6 +108,36 @@ def test_the_venue_sees_trades_and_marks_only_while_it_has_something_working(int
     apply(intake, market_frame(trade()))
     apply(intake, market_frame(diff(9, 12, 9)))
     assert watcher.seen == [("trade", 65000.1, 0.5), ("book", 65000.0)]
+
+
+def touches(messages: list[Any]) -> list[tuple[str, str]]:
+    return [(each.key, str(each.price)) for each in messages if isinstance(each, PriceTouched)]
+
+
+def test_a_watched_price_is_told_once_by_the_very_trade_or_book_change_that_reaches_it(
+    intake: Intake, watches: Watches
+) -> None:
+    def watch(key: str, of: Trigger, above: bool, price: str) -> None:
+        watches.set(WatchPrice(desk="exits", key=key, instrument=BTC, of=of, above=above, price=Decimal(price)))
+
+    watch("last up", Trigger.LAST, True, "65000.2")
+    watch("last down", Trigger.LAST, False, "64999.8")
+    watch("mark", Trigger.MARK, False, "65000.0")
+    assert touches(apply(intake, market_frame(trade("65000.1")))) == []  # between the two
+    assert touches(apply(intake, market_frame(trade("65000.2")))) == [("last up", "65000.2")]
+    assert touches(apply(intake, market_frame(trade("65000.2")))) == []  # it was told
+    assert touches(apply(intake, market_frame(snapshot()))) == [("mark", "65000.0")]
+    watches.cancel("exits", "last down")
+    assert touches(apply(intake, market_frame(trade("64999.7")))) == []
+    assert not watches.watching(BTC)
+
+
+def test_a_later_watch_replaces_the_earlier_of_the_same_name(intake: Intake, watches: Watches) -> None:
+    for price in ("65000.1", "65000.3"):
+        level = Decimal(price)
+        watches.set(WatchPrice(desk="exits", key="k", instrument=BTC, of=Trigger.LAST, above=True, price=level))
+    assert touches(apply(intake, market_frame(trade("65000.2")))) == []
+    assert touches(apply(intake, market_frame(trade("65000.3")))) == [("k", "65000.3")]
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\x00\xff", b"{", b'{"e":"trade"}', b'{"e":"trade","p":"NaN"}', b"[1,2]"])
