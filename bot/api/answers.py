@@ -1,10 +1,11 @@
-"""Matches signals handed in over the API with what the gate decided about them. An observer of events."""
+"""Matches what was asked over the API with what the desks said to it. An observer of events."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from bot.domain.events import Event
@@ -19,9 +20,12 @@ class Answers:
         self._external: OrderedDict[str, str] = OrderedDict()  # signal id -> outside id
         self._decided: OrderedDict[str, dict[str, Any]] = OrderedDict()  # outside id -> decision
         self._waiting: dict[str, list[asyncio.Future[dict[str, Any]]]] = {}
+        self._positions: dict[asyncio.Future[Event], tuple[str, tuple[str, ...]]] = {}
 
     def on_events(self, events: Sequence[Event]) -> None:
         for event in events:
+            if self._positions:
+                self._about_position(event)
             if event.kind == "SIGNAL" and "external_id" in event.data:
                 _remember(self._external, event.data["signal_id"], event.data["external_id"])
             elif event.kind == "SIGNAL_EXPIRED" and "external_id" in event.data:  # nothing could be decided about it
@@ -50,6 +54,31 @@ class Answers:
             waiting.remove(future)
             if not waiting:
                 self._waiting.pop(external_id, None)
+
+    @contextlib.contextmanager
+    def next_event(
+        self, position_id: str, kinds: tuple[str, ...]
+    ) -> Iterator[Callable[[float], Awaitable[Event | None]]]:
+        """The first event of these kinds about a position from here on; None when none comes within the given seconds."""
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._positions[future] = (position_id, kinds)
+
+        async def said(timeout_s: float) -> Event | None:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await future
+            except TimeoutError:
+                return None
+
+        try:
+            yield said
+        finally:
+            del self._positions[future]
+
+    def _about_position(self, event: Event) -> None:
+        for future, (position_id, kinds) in self._positions.items():
+            if event.kind in kinds and event.data.get("position_id") == position_id and not future.done():
+                future.set_result(event)
 
     def _decide(self, external_id: str, event: Event) -> None:
         keys = ("signal_id", "direction", "allowed", "blocker", "multiplier", "quantity", "reversal")

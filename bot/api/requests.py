@@ -25,11 +25,24 @@ class SignalRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     price: Decimal | None = None
 
 
-class SymbolRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+class CloseBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`part` is a percentage of what is open now; without it all of it is closed."""
+
     symbol: str
+    part: Decimal | None = None
 
 
-T = TypeVar("T", SignalRequest, SymbolRequest)
+class StopBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    symbol: str
+    price: Decimal
+
+
+class BlockBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    symbol: str
+    blocked: bool = True
+
+
+T = TypeVar("T", SignalRequest, CloseBody, StopBody, BlockBody)
 
 
 async def body_of(request: web.Request, kind: type[T]) -> T:

@@ -18,10 +18,20 @@ from aiohttp import web
 from msgspec import to_builtins
 
 from bot.api.answers import Answers
-from bot.api.requests import SignalRequest, SymbolRequest, body_of
+from bot.api.requests import BlockBody, CloseBody, SignalRequest, StopBody, body_of
 from bot.api.snapshot import Live
 from bot.domain.errors import ConfigError, JournalError
-from bot.domain.messages import CloseRequest, OutsideSignal, PauseRequest, ResumeRequest
+from bot.domain.messages import (
+    BlockRequest,
+    CloseRequest,
+    FlattenRequest,
+    KillRequest,
+    MoveStopRequest,
+    OperatorRequest,
+    OutsideSignal,
+    PauseRequest,
+    ResumeRequest,
+)
 from bot.journal.writer import Journal
 
 BODY_LIMIT = 64 * 1024
@@ -98,6 +108,10 @@ class ApiServer:
             web.post("/api/pause", self._act(PauseRequest)),
             web.post("/api/resume", self._act(ResumeRequest)),
             web.post("/api/close", self._close),
+            web.post("/api/stop", self._stop),
+            web.post("/api/block", self._block),
+            web.post("/api/kill", self._act(KillRequest)),
+            web.post("/api/flatten", self._act(FlattenRequest)),
         ]
 
     # --- reading ---
@@ -160,7 +174,7 @@ class ApiServer:
         repeated = self._answers.awaited(wanted.id)
         if not repeated:
             self._refuse_when_busy()
-            self._operator(msgspec.json.encode(signal))
+            self._ask(signal)
         decided = await self._answers.wait(wanted.id, DECIDED_WITHIN_S)
         if decided is None:
             return _json({"accepted": True, "decided": False}, status=202)
@@ -174,20 +188,50 @@ class ApiServer:
             raise web.HTTPServiceUnavailable(text="too many signals at once: send this one again in a second")
 
     async def _close(self, request: web.Request) -> web.Response:
-        wanted = await body_of(request, SymbolRequest)
+        wanted = await body_of(request, CloseBody)
+        if wanted.part is not None and not (wanted.part.is_finite() and 0 < wanted.part <= 100):
+            raise ValueError(f"part must be a percentage over 0 and up to 100, got {wanted.part}")
         instrument = self._instrument(wanted.symbol)
-        position = await self._live.engine.inspect(lambda: self._live.portfolio.position(instrument))
-        if position is None:
-            raise web.HTTPConflict(text=f"no open position in {wanted.symbol}")
-        self._operator(msgspec.json.encode(CloseRequest(instrument=instrument)))
-        return _json({"accepted": True, "position_id": position.position_id}, status=202)
+        position_id = await self._open_position(wanted.symbol, instrument)
+        self._ask(CloseRequest(instrument=instrument, part_pct=wanted.part))
+        return _json({"accepted": True, "position_id": position_id}, status=202)
 
-    def _act(self, request_type: type[PauseRequest | ResumeRequest]) -> Handler:
+    async def _stop(self, request: web.Request) -> web.Response:
+        """Move a stop, only ever tighter; answers once the desk has said whether it does."""
+        wanted = await body_of(request, StopBody)
+        instrument = self._instrument(wanted.symbol)
+        if not _can_be_price(wanted.price):
+            raise ValueError(f"price must be a positive number of a size that prices have, got {wanted.price}")
+        position_id = await self._open_position(wanted.symbol, instrument)
+        with self._answers.next_event(position_id, ("STOP_MOVED", "STOP_REFUSED")) as said:
+            self._ask(MoveStopRequest(instrument=instrument, price=wanted.price))
+            event = await said(DECIDED_WITHIN_S)
+        if event is None:
+            return _json({"accepted": True, "decided": False, "position_id": position_id}, status=202)
+        if event.kind == "STOP_REFUSED":
+            raise web.HTTPConflict(text=event.data["reason"])
+        return _json({"accepted": True, **event.data})
+
+    async def _block(self, request: web.Request) -> web.Response:
+        wanted = await body_of(request, BlockBody)
+        self._ask(BlockRequest(instrument=self._instrument(wanted.symbol), blocked=wanted.blocked))
+        return _json({"accepted": True, "blocked": wanted.blocked}, status=202)
+
+    def _act(self, request_type: type[PauseRequest | ResumeRequest | KillRequest | FlattenRequest]) -> Handler:
         async def handler(request: web.Request) -> web.Response:
-            self._operator(msgspec.json.encode(request_type()))
+            self._ask(request_type())
             return _json({"accepted": True}, status=202)
 
         return handler
+
+    def _ask(self, request: OperatorRequest) -> None:
+        self._operator(msgspec.json.encode(request))
+
+    async def _open_position(self, symbol: str, instrument: str) -> str:
+        position = await self._live.engine.inspect(lambda: self._live.portfolio.position(instrument))
+        if position is None:
+            raise web.HTTPConflict(text=f"no open position in {symbol}")
+        return position.position_id
 
     def _instrument(self, symbol: str | None) -> str:
         instrument = self._instruments.get(symbol or "")

@@ -20,6 +20,8 @@ from bot.domain.frames import Frame, Lane, Source
 from bot.domain.ids import IdSource
 from bot.domain.instrument import Instrument, exact
 from bot.domain.messages import (
+    Adopt,
+    BlockRequest,
     CancelTimer,
     Closed,
     CloseRequest,
@@ -27,7 +29,10 @@ from bot.domain.messages import (
     Executed,
     FeedChanged,
     FirstFill,
+    FlattenRequest,
+    KillRequest,
     MoreSignals,
+    MoveStopRequest,
     OrderChanged,
     OutsideSignal,
     PauseRequest,
@@ -40,7 +45,7 @@ from bot.domain.messages import (
     UnwatchPrice,
     WatchPrice,
 )
-from bot.domain.orders import AmendOrder, CancelOrder, Fill, OrderCommand, OrderUpdate, PlaceOrder
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, Funding, OrderCommand, OrderUpdate, PlaceOrder
 from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer, Strategy
 from bot.domain.values import Decision, Signal
 from bot.exchanges import binance
@@ -87,6 +92,12 @@ ROUTES: dict[type, tuple[str, ...]] = {
     EntryDone: ("exits",),
     Closed: ("exits",),
     CloseRequest: ("exits",),
+    MoveStopRequest: ("exits",),
+    Adopt: ("positions", "exits"),
+    BlockRequest: ("state",),
+    KillRequest: ("state", "positions"),
+    FlattenRequest: ("state", "positions", "exits"),
+    Funding: ("positions",),
     FeedChanged: ("state",),
     PauseRequest: ("state",),
     ResumeRequest: ("state",),

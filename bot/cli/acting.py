@@ -13,7 +13,7 @@ Symbol = Annotated[str, typer.Argument(help="e.g. BTC/USDT:USDT")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (signal, close, pause, resume):
+    for command in (signal, close, stop, block, pause, resume, kill, flatten):
         app.command()(command)
 
 
@@ -44,13 +44,59 @@ def signal(
         print(f"{decided}; python -m bot why {answer['signal_id']}")
 
 
-def close(symbol: Symbol, config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Close the open position of a symbol at market.
+def close(
+    symbol: Symbol,
+    part: Annotated[
+        float | None, typer.Option("--part", min=0, max=100, help="percent of what is open; default: all")
+    ] = None,
+    config: ConfigFiles = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close the open position of a symbol at market, or a part of it.
 
-    Example: python -m bot close BTC/USDT:USDT
+    Example: python -m bot close BTC/USDT:USDT --part 50
     """
-    answer = _post("/api/close", {"symbol": symbol}, config, data_dir)
-    print_json(answer) if as_json else print(f"closing position {answer['position_id']} at market")
+    body = {"symbol": symbol} if part is None else {"symbol": symbol, "part": part}
+    answer = _post("/api/close", body, config, data_dir)
+    share = "" if part is None else f"{part:g} % of "
+    print_json(answer) if as_json else print(f"closing {share}position {answer['position_id']} at market")
+
+
+def stop(
+    symbol: Symbol,
+    price: Annotated[str, typer.Argument(help="the new trigger price")],
+    config: ConfigFiles = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move the stop of an open position; only ever tighter.
+
+    Example: python -m bot stop BTC/USDT:USDT 61500
+    """
+    answer = _post("/api/stop", {"symbol": symbol, "price": price}, config, data_dir)
+    if as_json:
+        print_json(answer)
+    elif "new_price" in answer:
+        print(f"stop of position {answer['position_id']} moves from {answer['old_price']} to {answer['new_price']}")
+    else:
+        print("accepted, but not decided yet: python -m bot positions")
+
+
+def block(
+    symbol: Symbol,
+    off: Annotated[bool, typer.Option("--off", help="allow entries again")] = False,
+    config: ConfigFiles = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make no more entries in a symbol until told otherwise, also after a restart; its open position goes on.
+
+    Example: python -m bot block BTC/USDT:USDT
+    """
+    answer = _post("/api/block", {"symbol": symbol, "blocked": not off}, config, data_dir)
+    told = f"{symbol}: entries allowed again" if off else f"{symbol}: no entries until `block {symbol} --off`"
+    print_json(answer) if as_json else print(told)
 
 
 def pause(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
@@ -63,12 +109,30 @@ def pause(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson 
 
 
 def resume(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Allow entries again after a pause.
+    """Allow entries again after a pause, a kill, a flatten or a drawdown halt.
 
     Example: python -m bot resume
     """
     answer = _post("/api/resume", {}, config, data_dir)
     print_json(answer) if as_json else print("resumed")
+
+
+def kill(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Halt: no entries, entry orders canceled, stops kept. Lasts over a restart, until `resume`.
+
+    Example: python -m bot kill
+    """
+    answer = _post("/api/kill", {}, config, data_dir)
+    print_json(answer) if as_json else print("HALTED: entries refused, stops kept; `python -m bot resume` ends it")
+
+
+def flatten(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Halt, and close every position at market.
+
+    Example: python -m bot flatten
+    """
+    answer = _post("/api/flatten", {}, config, data_dir)
+    print_json(answer) if as_json else print("HALTED: every position is being closed at market")
 
 
 def _post(path: str, body: dict[str, Any], config: Any, data_dir: Any) -> dict[str, Any]:
