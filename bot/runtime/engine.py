@@ -31,6 +31,13 @@ SILENCE_NS = 60 * NS
 YIELD_EVERY = 64  # frames between two chances for sockets and the page
 
 
+def next_sample_ns(due_ns: int, ahead: Frame | None) -> int:
+    """A second later; after a long silence (a hole in a tape) at once at its end, not every second of it."""
+    if ahead is None or ahead.recv_ns - due_ns <= SILENCE_NS:
+        return due_ns + NS
+    return ahead.recv_ns // NS * NS
+
+
 class FrameHandler(Protocol):
     """Applies one frame to the market state or turns it into messages; see runtime/intake.py."""
 
@@ -187,19 +194,13 @@ class Engine:
 
     def _fire(self, timer: TimerFired) -> Sequence[Message]:
         if timer.desk == ENGINE:
-            self._timers.set(ENGINE, SAMPLE, self._next_sample_ns(timer.due_ns))
+            self._timers.set(ENGINE, SAMPLE, next_sample_ns(timer.due_ns, self._inbox.head()))
             return [*self._handler.sample(self.now_ns), Sampled(now_ns=self.now_ns)]
         owner = self._owners.get(timer.desk)
         if owner is None:
             return (timer,)
         owner(timer.key)
         return ()
-
-    def _next_sample_ns(self, due_ns: int) -> int:
-        """A second later; after a long silence (a hole in a tape) at once at its end, not every second of it."""
-        head = self._inbox.head()
-        behind_ns = 0 if head is None else head.recv_ns - due_ns
-        return due_ns + NS if behind_ns <= SILENCE_NS else head.recv_ns // NS * NS  # type: ignore[union-attr]
 
     def _close(self) -> bool:
         """Hand events to the observers and commands to the outbox; True if there were commands."""
