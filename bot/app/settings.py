@@ -24,7 +24,9 @@ from bot.app.plugins import find_guards, find_strategies
 from bot.app.sources import MASK, Layers, Leaf, Mistake, leaves
 from bot.domain.errors import ConfigError
 from bot.domain.params import Params
+from bot.market.bars import BarParams
 from bot.market.flow import OfiParams, TakerParams, WhaleParams
+from bot.market.regime import RegimeParams
 from bot.market.walls import WallParams
 from bot.trading.costs import FeeParams
 from bot.trading.exits.hold import ExitParams, HoldParams, TrueTrendParams
@@ -162,6 +164,8 @@ class Settings(Params):
     whale: WhaleParams = WhaleParams()
     walls: WallParams = WallParams()
     ofi: OfiParams = OfiParams()
+    bars: BarParams = BarParams()
+    regime: RegimeParams = RegimeParams()
     guards: GuardSettings = GuardSettings()
     strategy: StrategySettings = StrategySettings()
 

@@ -164,7 +164,14 @@ def assemble(
     log = EventLog(
         account=settings.account, mode=settings.mode, last_seq=last_seq, unified=lambda i: instruments[i].unified
     )
-    params = MarketParams(taker=settings.taker, whale=settings.whale, ofi=settings.ofi, walls=settings.walls)
+    params = MarketParams(
+        taker=settings.taker,
+        whale=settings.whale,
+        ofi=settings.ofi,
+        walls=settings.walls,
+        bars=settings.bars,
+        regime=settings.regime,
+    )
     market = Market(list(instruments.values()), params)
     state = State()
     portfolio = Portfolio(settings.paper.equity_usd, lambda i: _mark(market.market(i)))

@@ -118,8 +118,8 @@ class ReadingStore:
     def _in_order(self, name: str, key: str, own: Own) -> Iterator[Reading[Any]]:
         for source in rule_of(name).sources:
             reading = own() if source == OWN else None
-            if reading is None:
-                reading = self._readings.get((name, key, source))
+            if reading is None or reading.value is None:  # a recorded one says what our streams cannot say yet
+                reading = self._readings.get((name, key, source), reading)
             if reading is not None:
                 yield reading
 

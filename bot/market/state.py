@@ -7,7 +7,7 @@ seconds ahead of ours (1.2 s in a real capture), and an age taken from its stamp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.reading import Reading
 from bot.domain.values import Side
+from bot.market.bars import REGIME_WIDTH_S, BarParams, Bars
 from bot.market.book import Book
 from bot.market.flow import (
     OfiParams,
@@ -28,6 +29,7 @@ from bot.market.flow import (
     micro_usd,
 )
 from bot.market.readings import COIN, ReadingStore, own_reading, rule_of
+from bot.market.regime import RegimeMeter, RegimeParams
 from bot.market.walls import WallParams, WallTracker
 
 
@@ -44,10 +46,12 @@ class MarketParams(Struct, frozen=True):
     whale: WhaleParams = WhaleParams()
     ofi: OfiParams = OfiParams()
     walls: WallParams = WallParams()
+    bars: BarParams = BarParams()
+    regime: RegimeParams = RegimeParams()
 
 
 class InstrumentMarket:
-    """One instrument's book, flow, walls and last prices; the `MarketView` that desks see."""
+    """One instrument's book, flow, walls, bars and last prices; the `MarketView` that desks see."""
 
     def __init__(self, instrument: Instrument, params: MarketParams, note: Callable[[BookNote], None]) -> None:
         self.instrument = instrument
@@ -57,6 +61,8 @@ class InstrumentMarket:
         self.whale = WhaleFlow(params.whale)
         self.ofi = OrderFlowImbalance(params.ofi)
         self.walls = WallTracker(params.walls, instrument.base, instrument.venue)
+        self.history = Bars(params.bars)
+        self._regime = RegimeMeter(params.regime, self.history.of(REGIME_WIDTH_S))
         self._flow: dict[str, TakerFlow | WhaleFlow | OrderFlowImbalance] = {
             "taker_5m": self.taker,
             "whale_cvd": self.whale,
@@ -93,6 +99,7 @@ class InstrumentMarket:
         self.taker.add(micro, taker_buys, now_ns)
         self.whale.add(micro, taker_buys, trade.exch_ns, now_ns)
         self.walls.on_trade(price, micro / 1e6)
+        self.history.add(price, micro, taker_buys, trade.exch_ns, now_ns)
         self.last = price
         self._trade_ns = now_ns
 
@@ -107,12 +114,19 @@ class InstrumentMarket:
         self.venue_mark = mark
         self._mark_ns = now_ns
 
+    def sample(self, now_ns: int) -> None:
+        """Once a second of engine time."""
+        self.walls.sample(self.book, now_ns)
+        self.history.sample(now_ns, self._trade_ns)
+
     def feed_down(self, reason: str) -> None:
-        """Messages may be missing from here on: flow starts over, and the book is replaced, never continued."""
+        """Messages may be missing from here on: flow and the bars under way start over, and the book is replaced, never
+        continued."""
         was_usable = self.book.usable
         self.book.reset()
         self.taker.gap()
         self.whale.gap()
+        self.history.gap()
         self.quote = None
         self._forget_book()
         if was_usable:
@@ -195,16 +209,21 @@ class InstrumentMarket:
         return None if self.venue_mark is None else self.venue_mark.next_funding_ns
 
     def bars(self, width_s: int, count: int) -> Sequence[Bar]:
-        return ()
+        series = self.history.get(width_s)
+        return () if series is None else series.newest(count)
 
     def atr(self, width_s: int, count: int) -> float | None:
-        return None
+        series = self.history.get(width_s)
+        return None if series is None else series.atr(count)
 
     def own(self, name: str, key: str, now_ns: int) -> Reading[Any] | None:
         """What our own streams say now, for the readings that are computed when asked."""
         if name == "walls":
             walls, partial, reason = self.walls.reading()
             return own_reading(name, key, walls, self.walls.last_ns, now_ns, partial=partial, reason=reason)
+        if name == "regime":
+            regime, reason = self._regime.value()
+            return own_reading(name, key, regime, self._regime.end_ns, now_ns, reason=reason + self.history.left_out)
         flow = self._flow.get(name)
         if flow is None:
             return None
@@ -234,7 +253,11 @@ class Market:
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""
         for market in self._by_id.values():
-            market.walls.sample(market.book, now_ns)
+            market.sample(now_ns)
+
+    def warm_up(self, instrument_id: str, width_s: int, bars: Iterable[Bar]) -> None:
+        """Give an instrument finished bars of its past, as often as there are some; see `Bars.warm_up`."""
+        self.market(instrument_id).history.warm_up(width_s, bars)
 
     def feed_down(self, reason: str) -> None:
         for market in self._by_id.values():
