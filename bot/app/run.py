@@ -230,9 +230,18 @@ def begin(parts: Parts, tape: Tape) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    _warm_up(parts, tape)
     parts.started_ns = first_ns(tape)
     parts.engine.start_at(parts.started_ns)
     parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=_facts(parts, tape)))
+
+
+def _warm_up(parts: Parts, tape: Tape) -> None:
+    """With the history the tape has of what is followed."""
+    followed = {instrument.id for instrument in parts.view.instruments()}
+    for instrument_id, width_s, bars in tape.warmup():
+        if instrument_id in followed:
+            parts.market.warm_up(instrument_id, width_s, bars)
 
 
 def finish(parts: Parts, reason: str, *, failed: bool) -> None:

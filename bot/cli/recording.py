@@ -26,11 +26,19 @@ def import_(
         Path | None,
         typer.Option(help="the venue's exchangeInfo reply with tick, step and minimums (default: a dated table)"),
     ] = None,
+    warmup: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[SYMBOL=]FILE",
+            help="the venue's klines reply with the bars before the capture; once for each symbol and interval. Its last "
+            "kline is left out: whether it was finished cannot be told",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a raw capture into a tape that `run --tape` and `replay` read.
 
-    Example: python -m bot record import capture.gz tapes/mine
+    Example: python -m bot record import capture.gz tapes/mine --warmup klines_5m.json
     """
     from bot.runtime.capture import import_capture, known_instruments, listed_instruments
 
@@ -39,11 +47,13 @@ def import_(
         instruments = known_instruments(venue)
     else:
         instruments, left_out = listed_instruments(venue, exchange_info)
-    report = import_capture(capture, out, venue=venue, instruments=instruments.values())
+    report = import_capture(capture, out, venue=venue, instruments=instruments.values(), warmup=warmup or ())
     if as_json:
         print_json({**to_builtins(report), "instruments_left_out": left_out})
         return
     print(f"{report.frames:,} frames, {report.skipped:,} lines skipped -> {out}")
+    if warmup:
+        print(f"{report.warmup_bars:,} bars to warm up with")
     if report.skipped:
         print(f"first skipped line: {report.first_skipped}")
     if report.ends_early:

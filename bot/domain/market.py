@@ -6,6 +6,9 @@ behind our clock. `symbol` is the venue's (`BTCUSDT`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
+
 from msgspec import Struct
 
 Level = tuple[float, float]  # price, quantity; quantity 0 deletes the level
@@ -73,6 +76,22 @@ class Bar(Struct, frozen=True, gc=False):
     usd: float
     taker_buy_usd: float
     trades: int
+
+
+def flaw_of(bars: Iterable[Bar], width_ns: int) -> str:
+    """Why these cannot be bars of that width, one after the other with or without holes; empty where they can."""
+    bars = list(bars)
+    for bar in bars:
+        if bar.start_ns % width_ns:
+            return f"a bar of {width_ns} ns cannot start at {bar.start_ns}"
+        if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
+            return f"open and close of the bar at {bar.start_ns} lie outside its low and high"
+        if not bar.taker_buy_usd <= bar.usd:
+            return f"takers bought more than was traded in the bar at {bar.start_ns}"
+    for last, bar in pairwise(bars):
+        if bar.start_ns <= last.start_ns:
+            return f"the bar at {bar.start_ns} follows that at {last.start_ns}"
+    return ""
 
 
 MarketMessage = BookSnapshot | BookDiff | TradePrint | Quote | MarkPrice

@@ -13,14 +13,14 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Context, Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from bot.domain.errors import FeedError
 from bot.domain.instrument import Instrument
-from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
+from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint, flaw_of
 from bot.domain.values import MS
 
 VENUE = "binanceusdm"
@@ -273,6 +273,69 @@ def subscribe(symbols: list[str], channels: list[str], request_id: int) -> bytes
     """Channels as the venue names them, without the symbol: `depth@100ms`, `trade`, `bookTicker`, `markPrice@1s`."""
     params = [f"{symbol.lower()}@{channel}" for symbol in symbols for channel in channels]
     return msgspec.json.encode({"method": "SUBSCRIBE", "params": params, "id": request_id})
+
+
+# --- history ------------------------------------------------------------------------------------------------------
+
+# open time, open, high, low, close, base volume, close time, quote volume, trades, taker buys in base and in quote, unused
+_Kline = tuple[
+    _Ms,
+    _Positive,
+    _Positive,
+    _Positive,
+    _Positive,
+    _NotNegative,
+    _Ms,
+    _NotNegative,
+    _Id,
+    _NotNegative,
+    _NotNegative,
+    Any,
+]
+_klines = msgspec.json.Decoder(list[_Kline], strict=False)
+
+
+class Klines(NamedTuple):
+    width_s: int
+    bars: list[Bar]
+
+
+def parse_klines(raw: bytes, now_ns: int | None = None) -> Klines:
+    """The finished bars of a REST klines reply, oldest first.
+
+    The venue sends the running kline last: it is left out by its close time, or without `now_ns` (a file, fetched nobody
+    knows when) the last one always is. A kline without trades is no bar. Raises FeedError for anything but klines.
+    """
+    if len(raw) > MAX_BYTES:
+        raise _refusal(f"klines of {len(raw)} bytes, more than {MAX_BYTES}", raw)
+    try:
+        klines = _klines.decode(raw)
+        if not klines:
+            raise ValueError("no klines")
+        width_ms = _kline_width_ms(klines)
+        bars = [_bar(kline) for kline in klines if kline[8]]
+        if flaw := flaw_of(bars, width_ms * MS):
+            raise ValueError(flaw)
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"klines: {error}", raw) from None
+    finished_ns = klines[-1][0] * MS if now_ns is None else now_ns
+    return Klines(width_ms // 1000, [bar for bar in bars if bar.start_ns + width_ms * MS <= finished_ns])
+
+
+def _kline_width_ms(klines: list[_Kline]) -> int:
+    """A kline's close time is its last millisecond."""
+    widths = {kline[6] - kline[0] + 1 for kline in klines}
+    if len(widths) > 1:
+        raise ValueError(f"of several widths: {', '.join(f'{width} ms' for width in sorted(widths))}")
+    width_ms = widths.pop()
+    if width_ms <= 0 or width_ms % 1000:
+        raise ValueError(f"a width of {width_ms} ms is not whole seconds")
+    return width_ms
+
+
+def _bar(kline: _Kline) -> Bar:
+    start_ms, opened, high, low, close, _, _, usd, trades, _, taker_buy_usd, _ = kline
+    return Bar(start_ms * MS, opened, high, low, close, usd, taker_buy_usd, trades)
 
 
 # --- trading rules -------------------------------------------------------------------------------------------------

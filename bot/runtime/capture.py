@@ -13,7 +13,7 @@ import lzma
 import re
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +21,7 @@ import msgspec
 import orjson
 import zstandard
 from msgspec import Struct
+from msgspec.structs import astuple
 
 import bot
 from bot.demo import DATED_INSTRUMENTS
@@ -28,7 +29,7 @@ from bot.domain.errors import FeedError, TapeError
 from bot.domain.frames import Frame, Lane
 from bot.domain.instrument import Instrument
 from bot.exchanges import binance
-from bot.runtime.tape import Manifest, Origin
+from bot.runtime.tape import BarRow, Manifest, Origin
 from bot.runtime.tape_writer import TapeWriter, refuse_used
 
 VENUES = ("binanceusdm",)
@@ -38,7 +39,8 @@ _NAMED = 5
 
 
 class ImportReport(Struct, frozen=True, kw_only=True):
-    """`skipped` lines were not `<ns> <raw JSON>`; `ends_early` means that the packed file was cut off."""
+    """`skipped` lines were not `<ns> <raw JSON>`; `ends_early` means that the packed file was cut off. `warmup_bars` are
+    those of history that went into the manifest."""
 
     frames: int
     skipped: int
@@ -46,6 +48,7 @@ class ImportReport(Struct, frozen=True, kw_only=True):
     start_ns: int
     end_ns: int
     ends_early: bool = False
+    warmup_bars: int = 0
 
 
 class _Table(Struct):
@@ -100,9 +103,13 @@ def import_capture(
     venue: str,
     instruments: Iterable[Instrument],
     origin: Mapping[str, str] | None = None,
+    warmup: Sequence[str] = (),
     level: int = 9,
 ) -> ImportReport:
-    """Write the capture `source` as a tape to `out`, whole or not at all. `origin` has keys of `Origin`, without sha256."""
+    """Write the capture `source` as a tape to `out`, whole or not at all. `origin` has keys of `Origin`, without sha256.
+
+    `warmup` names files of the venue's klines, `FILE` or, where the capture is of several symbols, `SYMBOL=FILE`.
+    """
     _check_venue(venue)
     refuse_used(out)
     scan = _Scan({item.symbol: item for item in instruments if item.venue == venue})
@@ -113,7 +120,8 @@ def import_capture(
                 frame = scan.frame(line, venue)
                 if frame is not None:
                     writer.write(frame)
-            writer.manifest = _manifest(source, venue, scan, origin or {})
+            bars = _warmup(warmup, scan.seen)
+            writer.manifest = _manifest(source, venue, scan, origin or {}, bars)
         report = _report(source, writer.manifest, scan)
         writer.path.replace(out)
         return report
@@ -143,11 +151,41 @@ def _check_venue(venue: str) -> None:
         raise TapeError(f"captures of venue {venue!r} cannot be imported; known: {', '.join(VENUES)}")
 
 
-def _manifest(source: Path, venue: str, scan: _Scan, origin: Mapping[str, str]) -> Manifest:
+Warmup = dict[str, dict[str, list[BarRow]]]
+
+
+def _warmup(given: Sequence[str], seen: Mapping[str, Instrument]) -> Warmup:
+    """The bars of these files, as the manifest holds them."""
+    warmup: Warmup = {}
+    for argument in given:
+        symbol, file = _named(argument, seen)
+        try:
+            width_s, bars = binance.parse_klines(Path(file).read_bytes())
+        except (OSError, FeedError) as error:
+            raise TapeError(f"{file} cannot be read as klines: {error}") from error
+        widths = warmup.setdefault(seen[symbol].id, {})
+        if str(width_s) in widths:
+            raise TapeError(f"{file}: klines of {symbol}, {width_s} s, were given already")
+        widths[str(width_s)] = [cast(BarRow, astuple(bar)) for bar in bars]
+    return warmup
+
+
+def _named(argument: str, seen: Mapping[str, Instrument]) -> tuple[str, str]:
+    """Symbol and file of `SYMBOL=FILE`, or of `FILE` where there is only one symbol."""
+    symbol, equals, file = argument.partition("=")
+    if equals and symbol in seen:
+        return symbol, file
+    if len(seen) != 1:
+        raise TapeError(f"whose klines are in {argument}? Name one of {', '.join(seen)}: SYMBOL={argument}")
+    return next(iter(seen)), argument
+
+
+def _manifest(source: Path, venue: str, scan: _Scan, origin: Mapping[str, str], warmup: Warmup) -> Manifest:
     return Manifest(
         venue=venue,
         instruments=list(scan.seen.values()),
         versions={"bot": bot.__version__},
+        warmup=warmup,
         origin=Origin(**{"name": source.name, **origin, "sha256": scan.sha256}),
     )
 
@@ -165,6 +203,7 @@ def _report(source: Path, manifest: Manifest, scan: _Scan) -> ImportReport:
         start_ns=manifest.start_ns,
         end_ns=manifest.end_ns,
         ends_early=scan.ends_early,
+        warmup_bars=sum(len(rows) for widths in manifest.warmup.values() for rows in widths.values()),
     )
 
 

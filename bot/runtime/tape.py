@@ -16,23 +16,40 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import zstandard
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from bot.domain.errors import TapeError
 from bot.domain.frames import Frame, Lane
 from bot.domain.instrument import Instrument
-from bot.domain.values import MS
+from bot.domain.market import Bar, flaw_of
+from bot.domain.values import MS, NS
 
 FORMAT = "big-alpha-tape"
 VERSION = 1
 MANIFEST = "manifest.json"
 _PART = re.compile(r"part-\d{5}\.zst")
+_WIDTH = re.compile(r"[1-9]\d{0,5}")
 _CHUNK = 1 << 18
 _SHOWN = 80  # bytes of a bad line that a problem quotes
+
+
+_Price = Annotated[float, Meta(gt=0.0, le=1e18)]
+_Usd = Annotated[float, Meta(ge=0.0, le=1e18)]
+BarRow = tuple[
+    Annotated[int, Meta(ge=0, le=2**62)],
+    _Price,
+    _Price,
+    _Price,
+    _Price,
+    _Usd,
+    _Usd,
+    Annotated[int, Meta(ge=1, le=2**62)],
+]
+"""The fields of a `Bar`: start_ns, open, high, low, close, usd, taker_buy_usd, trades."""
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -48,6 +65,8 @@ class Origin(Struct, frozen=True, kw_only=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a tape holds, and what the session started from: everything a replay needs besides the frames.
 
+    `warmup` holds finished bars by instrument id and width in seconds, oldest first; those that lie within the tape serve
+    where its own trades do not cover a bar, and are not seen before they end.
     `end_ns` and `frames` are None until the recording is closed; `settings` is None for an imported capture.
     """
 
@@ -61,7 +80,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     start_ns: int | None = None
     end_ns: int | None = None
     frames: int | None = None
-    warmup: dict[str, Any] = {}
+    warmup: dict[str, dict[str, list[BarRow]]] = {}
     positions: list[Any] = []
     orders: list[Any] = []
     adjustments: list[Any] = []
@@ -136,6 +155,12 @@ class Tape:
     def instruments(self) -> list[Instrument]:
         return self.manifest.instruments
 
+    def warmup(self) -> Iterator[tuple[str, int, list[Bar]]]:
+        """Instrument id, width in seconds and bars."""
+        for instrument_id, widths in self.manifest.warmup.items():
+            for width_s, rows in widths.items():
+                yield instrument_id, int(width_s), [Bar(*row) for row in rows]
+
     @property
     def problems(self) -> list[str]:
         """What is wrong with the tape, one sentence each; none of it kept the rest from being read."""
@@ -197,6 +222,7 @@ def _read_manifest(file: Path) -> Manifest:
         raise TapeError(f"{file} cannot be read: {error}") from error
     for instrument in manifest.instruments:
         _check_grid(file, instrument)
+    _check_warmup(file, manifest)
     return manifest
 
 
@@ -216,6 +242,18 @@ def _check_grid(file: Path, instrument: Instrument) -> None:
         value = getattr(instrument, name)
         if not (value.is_finite() and value > 0):
             raise TapeError(f"{file}: {name} of {instrument.id} must be a positive number, not {value}")
+
+
+def _check_warmup(file: Path, manifest: Manifest) -> None:
+    known = {instrument.id for instrument in manifest.instruments}
+    for instrument_id, widths in manifest.warmup.items():
+        if instrument_id not in known:
+            raise TapeError(f"{file}: warm-up bars of {instrument_id!r}, which is not among the instruments")
+        for width_s, rows in widths.items():
+            if not _WIDTH.fullmatch(width_s):
+                raise TapeError(f"{file}: warm-up bars of {instrument_id}: {width_s!r} is not a width in seconds")
+            if flaw := flaw_of([Bar(*row) for row in rows], int(width_s) * NS):
+                raise TapeError(f"{file}: warm-up bars of {instrument_id}, {width_s} s: {flaw}")
 
 
 def _blocks(part: Path, problems: _Problems) -> Iterator[bytes]:
