@@ -24,7 +24,7 @@ RETURNS = 100
 CLOSES = RETURNS + 1
 LAGS = 4
 _LAST = 12  # returns, one hour
-_NO_VARIANCE = 1e-12  # standard deviation over the largest return: less is what rounding leaves
+_NO_VARIANCE = 1e-12  # standard deviation over the largest return, and variance of a ratio: less is what rounding leaves
 _NO_RETURN = 1e-14  # a logarithm of prices is not known more exactly
 
 
@@ -69,7 +69,7 @@ def variance_ratio(returns: Sequence[float], lags: int = LAGS) -> tuple[float, f
         (2 * (lags - lag) / lags) ** 2 * count * fsum(map(float.__mul__, squares, squares[lag:])) / (total * total)
         for lag in range(1, lags)
     )
-    return (ratio, sqrt(count) * (ratio - 1) / sqrt(theta)) if theta > 0 else None
+    return (ratio, sqrt(count) * (ratio - 1) / sqrt(theta)) if theta > _NO_VARIANCE else None
 
 
 def hurst_of(ratio: float, lags: int = LAGS) -> float:

@@ -263,7 +263,7 @@ def test_longer_windows(count: str) -> None:
 
 def test_windows_that_share_all_but_one_return() -> None:
     """A day of five-minute bars of a random walk: how much of it is called a trend, and on how many days any of it is."""
-    days, slow_days = 300, 40
+    days, slow_days = 300, 60
     path = rng(17).standard_normal((days, 99 + 288))
     windows = np.lib.stride_tricks.sliding_window_view(path, 100, axis=1).reshape(-1, 100)
     ratio, z, _ = est.variance_ratio(windows, 4)
@@ -296,7 +296,7 @@ def test_windows_that_share_all_but_one_return() -> None:
             assert found.mean() == pytest.approx(wanted[key], abs=4 * found.std() / sqrt(len(found)) + ROUNDED), name
         share = wanted["P(at least one in 288 bars)"]
         assert close_rate(by_day.any(axis=1).mean(), share, len(by_day), len(by_day)), name
-        assert on.sum() / starts.sum() == pytest.approx(wanted["mean_episode_bars"], rel=0.2), name
+        assert on.sum() / starts.sum() == pytest.approx(wanted["mean_episode_bars"], rel=0.3), name
 
 
 # --- the rule -------------------------------------------------------------------------------------------------------
