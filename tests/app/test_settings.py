@@ -219,7 +219,7 @@ def test_unknown_names_are_refused_with_the_nearest(given: str, nearest: str | N
         ("[mode]\nname = 'paper'", "Input should be 'paper' or 'live'"),
         ("mode = paper", "not valid TOML"),
         ("strategies = ['ofi', 'ofi']", "named twice: ofi"),
-        ("strategies = ['trend']", "no such strategy: trend; there is ofi"),
+        ("strategies = ['trends']", "no such strategy: trends; there is ofi, trend"),
         ("symbols = []", "at least 1 item"),
         ("data_dir = ''", "is empty"),
         ("account = 'a/b'", "pattern"),

@@ -54,7 +54,7 @@ def true_trend(
         return False, f"regime is {trend.label}"
     if not delta.pct > 0:
         return False, f"open interest changed by {delta.pct:.4g} %, which is no rise"
-    reason = _astray(direction, trend) if params.require_direction else ""
+    reason = astray(direction, trend) if params.require_direction else ""
     return not reason, reason
 
 
@@ -62,7 +62,8 @@ def _unusable(reading: Reading[Any], now_ns: int) -> str:
     return f"{reading.name} is {reading.state(now_ns)}" + (f": {reading.reason}" if reading.reason else "")
 
 
-def _astray(direction: Direction, regime: Regime) -> str:
+def astray(direction: Direction, regime: Regime) -> str:
+    """Why the regime's returns do not point the trade's way; nothing when they do."""
     for count, total in ((100, regime.sum_100), (12, regime.sum_12)):
         if not direction.sign * total > 0:
             return f"the last {count} returns add up to {total:.4g}, which does not point {direction}"
