@@ -191,6 +191,12 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "BOOK_RESYNC": _book,
     "BAD_FRAME": lambda e: f"unreadable frame skipped ({e.data['count']}): {e.data['problem']}",
     "INTEL_ERROR": lambda e: f"reading refused: {e.data.get('problem') or e.data.get('error')}",
+    "STRATEGY_ERROR": lambda e: (
+        f"strategy {e.data['strategy']} FAILED on {e.symbol} ({e.data['errors']} errors so far): {e.data['error']}"
+    ),
+    "STRATEGY_OFF": lambda e: (
+        f"strategy {e.data['strategy']} is OFF until the next start: it only fails, last with {e.data['error']}"
+    ),
     "DISCREPANCY": lambda e: f"DISCREPANCY: {e.data['reason']}",
     "ENGINE_STARTED": lambda e: (
         f"engine started, session {e.data['session']}, {e.data['venue']} {e.data['tape']}, config {e.data['config_hash']}"

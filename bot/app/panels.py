@@ -57,6 +57,7 @@ def _head(what: str, status: dict[str, Any]) -> RenderableType:
         f"equity {float(status['equity_usd']):.2f} USD  ",
         f"signals {counts['signals']}, allowed {counts['allowed']}, refused {counts['blocked']}  ",
         f"opened {counts['opened']}, closed {counts['closed']}",
+        *((f"  strategy {name} is OFF", "bold red") for name, row in status["strategy_errors"].items() if row["off"]),
     )
     return Panel(line, title=what, title_align="left")
 

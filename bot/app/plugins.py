@@ -1,7 +1,7 @@
 """Finds guards and strategies by file name: no central map, so adding one touches no other file.
 
 The module `bot/trading/guards/long_trap.py` must hold a class whose `name` is `long_trap`; a strategy likewise. The name
-is also the group of its settings.
+is also the group of its settings. Strategies of a user's own, in a folder of theirs, are found by `own_strategies.py`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class GuardClass(Protocol):
 class StrategyClass(Protocol):
     name: str
     version: int
+    traded_on: tuple[str, ...]
     Params: type[params.Params]
 
     def __call__(self, settings: Any) -> Strategy: ...

@@ -2,7 +2,8 @@
 
 Order: command line, environment (`BOT_`, `__` between levels), `.env`, TOML files, defaults. Read once at start and passed
 on as frozen `Params`; no other module reads the environment. A group belongs to the module that uses it; those of guards
-and strategies are found by file name (`plugins.py`). `sources.py` reads the files and says where each value is from.
+and strategies are found by file name (`plugins.py`), those of a user's own strategies in a folder of theirs
+(`own_strategies.py`). `sources.py` reads the files and says where each value is from.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError, create_model, field_validator
 
-from bot.app.plugins import find_guards, find_strategies
+from bot.app.own_strategies import OwnStrategy, load_strategies
+from bot.app.plugins import StrategyClass, find_guards, find_strategies
 from bot.app.sources import MASK, Layers, Leaf, Mistake, leaves
 from bot.domain.errors import ConfigError
 from bot.domain.params import Params
@@ -144,6 +146,7 @@ class Settings(Params):
     account: str = Field("main", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="one account, one data folder")
     symbols: Names = Field(("BTC/USDT:USDT",), min_length=1, description="ccxt's unified symbols, comma-separated")
     strategies: Names = Field(("ofi",), description="comma-separated; may be empty")
+    strategies_dir: UserPath | None = Field(None, description="your own strategies, one NAME.py each; run as you")
     data_dir: UserPath = Field(Path("data"), description="journal and API token; one running program at a time")
     venue: VenueSettings = VenueSettings()
     coinglass: CoinglassSettings = CoinglassSettings()
@@ -169,6 +172,9 @@ class Settings(Params):
     guards: GuardSettings = GuardSettings()
     strategy: StrategySettings = StrategySettings()
 
+    strategy_classes: ClassVar[Mapping[str, StrategyClass]] = find_strategies()
+    strategy_files: ClassVar[Mapping[str, str]] = {}
+    """Hashes of the files of the user's own strategies, by name."""
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("symbols")
@@ -182,14 +188,30 @@ class Settings(Params):
     @field_validator("strategies")
     @classmethod
     def _known(cls, strategies: tuple[str, ...]) -> tuple[str, ...]:
-        known = find_strategies()
+        known = cls.strategy_classes
         wrong = [name for name in strategies if name not in known]
         if wrong:
             raise ValueError(f"no such strategy: {', '.join(wrong)}; there is {', '.join(known)}")
         return strategies
 
 
-LEAVES: tuple[Leaf, ...] = tuple(leaves(Settings))
+@cache
+def _leaves(model: type[Settings]) -> tuple[Leaf, ...]:
+    return tuple(leaves(model))
+
+
+LEAVES = _leaves(Settings)
+"""Every setting there is without strategies of a user's own."""
+
+
+def with_own_strategies(own: Mapping[str, OwnStrategy]) -> type[Settings]:
+    """Settings in which these are known beside the built-in ones, each with its group."""
+    classes = {**Settings.strategy_classes, **{name: each.found for name, each in own.items()}}
+    groups = _with_plugins("StrategySettings", Params, classes)
+    model = create_model("Settings", __base__=Settings, strategy=(groups, groups()))
+    model.strategy_classes = classes
+    model.strategy_files = {name: each.file_hash for name, each in own.items()}
+    return model
 
 
 def load_settings(
@@ -197,27 +219,60 @@ def load_settings(
     files: Sequence[Path] = (),
     overrides: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    strategies: bool = True,
 ) -> Settings:
     """Settings from everywhere, or a ConfigError that tells every mistake at once.
 
     Without `files`, ./bot.toml is read if it exists; of several, a later one wins. `overrides` are the command line's, by
-    dotted name (None: not given). `env` is the process's environment unless given.
+    dotted name (None: not given). `env` is the process's environment unless given. Without `strategies` no file of
+    `strategies_dir` is run and all that is set about strategies is passed over: for commands that ask none.
     """
-    layers = Layers(LEAVES)
-    for path in files or [DEFAULT_FILE] * DEFAULT_FILE.exists():
-        layers.toml(path)
-    layers.dotenv(DOTENV)
-    layers.environment(os.environ if env is None else env)
-    layers.command_line(overrides or {})
-    settings = Settings()
+    sources = _Sources(files, overrides or {}, os.environ if env is None else env)
+    layers, model = sources.layers(Settings), Settings
+    if not strategies:
+        layers.forget("strategies", "strategy")
+    elif (model := _model(layers)) is not Settings:
+        layers = sources.layers(model)
+    settings = model()
     try:
-        settings = Settings.model_validate(layers.nested())
+        settings = model.model_validate(layers.nested())
     except ValidationError as error:
         layers.refused(error)
     if layers.mistakes:
         raise ConfigError(_table(layers.mistakes))
     settings._sources.update({name: given.source for name, given in layers.values.items()})
     return settings
+
+
+def settings_model(
+    *, files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+) -> type[Settings]:
+    """What `load_settings` would check these sources with; other mistakes in them are not told."""
+    return _model(_Sources(files, overrides or {}, os.environ if env is None else env).layers(Settings))
+
+
+class _Sources(NamedTuple):
+    files: Sequence[Path]
+    overrides: Mapping[str, Any]
+    env: Mapping[str, str]
+
+    def layers(self, model: type[Settings]) -> Layers:
+        """What they say, for this model."""
+        layers = Layers(_leaves(model))
+        for path in self.files or [DEFAULT_FILE] * DEFAULT_FILE.exists():
+            layers.toml(path)
+        layers.dotenv(DOTENV)
+        layers.environment(self.env)
+        layers.command_line(self.overrides)
+        return layers
+
+
+def _model(layers: Layers) -> type[Settings]:
+    """Settings, with the strategies of the folder that is set; where that is no path, checking will say so."""
+    given = layers.values.get("strategies_dir")
+    if given is None or not isinstance(given.value, str | Path):
+        return Settings
+    return with_own_strategies(load_strategies(Path(given.value).expanduser(), Settings.strategy_classes))
 
 
 def _table(mistakes: Sequence[Mistake]) -> str:
@@ -241,7 +296,7 @@ class Described(NamedTuple):
 
 
 def describe(settings: Settings) -> list[Described]:
-    defaults = Settings()
+    defaults = type(settings)()
     return [
         Described(
             leaf.name,
@@ -249,18 +304,25 @@ def describe(settings: Settings) -> list[Described]:
             _value(settings, leaf) == _value(defaults, leaf),
             _source(settings, leaf),
         )
-        for leaf in LEAVES
+        for leaf in _leaves(type(settings))
     ]
 
 
-def schema() -> dict[str, Any]:
+def schema(model: type[Settings] = Settings) -> dict[str, Any]:
     """JSON Schema of a settings file."""
-    return Settings.model_json_schema()
+    return model.model_json_schema()
 
 
-def config_hash(settings: Settings, versions: Mapping[str, int]) -> str:
-    """Identity of the rules: every setting that affects a decision, and the versions of guards and strategies."""
-    rules = {leaf.name: _value(settings, leaf) for leaf in LEAVES if _is_rule(leaf)}
+def config_hash(settings: Settings, versions: Mapping[str, int | str]) -> str:
+    """Identity of the rules: every setting that affects a decision, and the versions of guards and strategies.
+
+    A strategy that is not asked affects none."""
+    unasked = tuple(f"strategy.{name}." for name in settings.strategy_classes if name not in settings.strategies)
+    rules = {
+        leaf.name: _value(settings, leaf)
+        for leaf in _leaves(type(settings))
+        if _is_rule(leaf) and not leaf.name.startswith(unasked)
+    }
     text = json.dumps({"settings": rules, "versions": dict(versions)}, sort_keys=True, default=_canonical)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -275,6 +337,11 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
     window = getattr(settings.guards, "session_window", None)
     if window is not None and not window.enabled and (window.hours or window.blackouts):
         notices.append("guards.session_window has hours or blackouts, but is off: set guards.session_window.enabled")
+    if settings.strategies_dir is not None and not set(settings.strategies) & set(settings.strategy_files):
+        there = ", ".join(settings.strategy_files) or "none"
+        notices.append(
+            f"strategies_dir is set, but no strategy in it is asked: name it in strategies (there is {there})"
+        )
     given = {leaf.name for leaf in LEAVES if _value(settings, leaf) is not None}
     for name, reason in _WITHOUT_EFFECT.items():
         if name in given:

@@ -142,6 +142,15 @@ class Layers:
             given = self._given(name)
             self._mistake(name, item["msg"].removeprefix("Value error, "), *given)
 
+    def forget(self, *groups: str) -> None:
+        """Drop what was given for these settings and groups, right or wrong: whoever asks has no use for it."""
+
+        def kept(name: str) -> bool:
+            return name.partition(".")[0] not in groups
+
+        self.values = {name: given for name, given in self.values.items() if kept(name)}
+        self.mistakes = [each for each in self.mistakes if kept(_dotted(each.setting))]
+
     def _given(self, name: str) -> tuple[str, str]:
         """What was given for this setting, for the list or table it is an item of, or for settings of this group."""
         at = name
@@ -219,6 +228,11 @@ class Layers:
 
     def _mistake(self, setting: str, problem: str, got: str, source: str) -> None:
         self.mistakes.append(Mistake(setting, problem, got, source))
+
+
+def _dotted(name: str) -> str:
+    """The dotted form of a name, as a file or as the environment writes it."""
+    return name.removeprefix(PREFIX).replace("__", ".").lower() if name.startswith(PREFIX) else name
 
 
 def _decoded(leaf: Leaf, value: Any) -> Any:

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from bot.app.plugins import find_guards, find_strategies
+from bot.app.plugins import StrategyClass, find_guards
 from bot.app.settings import Settings, config_hash
-from bot.domain.errors import ConfigError
+from bot.domain.errors import ConfigError, told
 from bot.domain.events import Emit
 from bot.domain.frames import Frame, Lane, Source
 from bot.domain.ids import IdSource
@@ -257,8 +257,15 @@ def _positions(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Posit
 
 
 def _strategies(settings: Settings) -> list[Strategy]:
-    classes = find_strategies()
-    return [classes[name](getattr(settings.strategy, name)) for name in settings.strategies]
+    return [_strategy(settings.strategy_classes[name], settings) for name in settings.strategies]
+
+
+def _strategy(found: StrategyClass, settings: Settings) -> Strategy:
+    try:
+        return found(getattr(settings.strategy, found.name))
+    except Exception as error:  # a user's own code may raise anything
+        problem = told(error, getattr(found, "__module__", ""))
+        raise ConfigError(f"strategy {found.name} cannot be made with its settings: {problem}") from error
 
 
 def _sinks(
@@ -288,7 +295,8 @@ def size_rules(settings: Settings) -> SizeRules:
 
 
 def build_guards(settings: Settings) -> tuple[str, list[Guard]]:
-    """The enabled guards in their configured order, and the configuration's hash (rules, guard and strategy versions)."""
+    """The enabled guards in their configured order, and the configuration's hash (rules, guard and strategy
+    versions, files of a user's own strategies)."""
     classes = find_guards()
     context = GuardContext(
         round_trip=settings.fees.round_trip,
@@ -301,8 +309,11 @@ def build_guards(settings: Settings) -> tuple[str, list[Guard]]:
         params = getattr(settings.guards, name)
         if params.enabled:
             guards.append(classes[name](params, context))
-    versions = {f"guard:{name}": cls.version for name, cls in classes.items()}
-    versions |= {f"strategy:{name}": cls.version for name, cls in find_strategies().items()}
+    versions: dict[str, int | str] = {f"guard:{name}": cls.version for name, cls in classes.items()}
+    for name in settings.strategies:
+        versions[f"strategy:{name}"] = settings.strategy_classes[name].version
+        if name in settings.strategy_files:
+            versions[f"file:{name}"] = settings.strategy_files[name]
     return config_hash(settings, versions), guards
 
 

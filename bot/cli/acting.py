@@ -138,4 +138,4 @@ def flatten(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJso
 def _post(path: str, body: dict[str, Any], config: Any, data_dir: Any) -> dict[str, Any]:
     from bot.cli.source import post
 
-    return post(settings_of(files=config, data_dir=data_dir), path, body)
+    return post(settings_of(files=config, data_dir=data_dir, asks_strategies=False), path, body)

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.cli.options import AsJson, ConfigFiles, DataDir, Demo, Symbols, checked, print_json, settings_of
+from bot.cli.options import (
+    AsJson,
+    ConfigFiles,
+    DataDir,
+    Demo,
+    Strategies,
+    StrategiesDir,
+    Symbols,
+    checked,
+    print_json,
+    settings_of,
+)
 
 Speed = Annotated[float | None, typer.Option("--speed", help="times real time (default: 1)")]
 
@@ -28,6 +39,8 @@ def run(
     ] = None,
     speed: Speed = None,
     symbols: Symbols = None,
+    strategies: Strategies = None,
+    strategies_dir: StrategiesDir = None,
     data_dir: DataDir = None,
     plain: Annotated[bool, typer.Option("--plain", help="log lines instead of the live view")] = False,
     as_json: AsJson = False,
@@ -45,6 +58,8 @@ def run(
         venue__tape=tape,
         venue__speed=speed,
         symbols=symbols,
+        strategies=strategies,
+        strategies_dir=strategies_dir,
     )
     notices = checked(settings)
     from bot.app.run import run as run_engine
@@ -60,13 +75,22 @@ def replay(
     config: ConfigFiles = None,
     demo: Demo = False,
     symbols: Symbols = None,
+    strategies: Strategies = None,
+    strategies_dir: StrategiesDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Play a recording as fast as it goes and print what was decided, with a digest that is the same every time.
 
     Example: python -m bot replay --demo
     """
-    settings = settings_of(files=config, demo=demo, venue__tape=tape, symbols=symbols)
+    settings = settings_of(
+        files=config,
+        demo=demo,
+        venue__tape=tape,
+        symbols=symbols,
+        strategies=strategies,
+        strategies_dir=strategies_dir,
+    )
     checked(settings)
     from bot.app.run import replay as replay_tape
 

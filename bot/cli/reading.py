@@ -114,7 +114,7 @@ def version(as_json: AsJson = False) -> None:
 def _source(config: list[Path] | None, data_dir: Path | None) -> Any:
     from bot.cli.source import open_source
 
-    return open_source(settings_of(files=config, data_dir=data_dir))
+    return open_source(settings_of(files=config, data_dir=data_dir, asks_strategies=False))
 
 
 def _show(name: str, data: Any, as_json: bool) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +35,7 @@ def print_status(status: Row) -> None:
                 f"  {market['symbol']}: {book}, last {market['last']}, mark {market['mark']} ({market['mark_source']})"
             )
     _print_counts(status["this_session"], "this session")
+    _print_strategy_errors(status["strategy_errors"])
     abandoned = status["abandoned"]["positions"]
     if abandoned:
         console.print(
@@ -51,6 +53,7 @@ def print_summary(summary: Row) -> None:
     for problem in summary["tape_problems"]:
         console.print(f"  [yellow]tape: {problem}[/yellow]")
     _print_counts(summary["this_session"], "counts")
+    _print_strategy_errors(summary["strategy_errors"])
     console.print(f"equity {float(summary['equity_usd']):.2f} USD, open positions {summary['open']}")
     console.print(f"configuration {summary['config_hash']}, digest {summary['digest']}")
 
@@ -63,6 +66,13 @@ def _print_counts(counts: Row, title: str) -> None:
         f"positions opened {counts['opened']}, closed {counts['closed']}; "
         f"closed positions {float(counts['realised_pnl_usd']):+.2f} USD net; fees paid so far {float(counts['fees_usd']):.2f}"
     )
+
+
+def _print_strategy_errors(strategies: Row) -> None:
+    for name, row in strategies.items():
+        state = "is OFF" if row["off"] else "goes on"
+        error = escape(row["error"])  # of anybody's making
+        console.print(f"[yellow]strategy {name} {state} after {row['errors']} error(s)[/yellow]: {error}")
 
 
 def print_positions(rows: list[Row]) -> None:

@@ -12,7 +12,10 @@ BotError
 
 from __future__ import annotations
 
+from traceback import walk_tb
 from typing import ClassVar
+
+_LONGEST = 200  # characters of an error's text that are told
 
 
 class BotError(Exception):
@@ -47,3 +50,11 @@ class JournalError(BotError):
 
 class InvariantError(BotError):
     pass
+
+
+def told(error: BaseException, module: str) -> str:
+    """Type and first line of an error of somebody's code, and the line of `module` (its name) where it came from, if it
+    did. Names no path: the same error reads the same on every machine."""
+    text = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:_LONGEST]}".removesuffix(": ")
+    at = [line for frame, line in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == module]
+    return f"{text} (line {at[-1]})" if at else text

@@ -44,6 +44,7 @@ class Projection:
         self._latest: dict[str | None, str] = {}  # symbol: its last signal's id
         self._positions: dict[str, PositionRecord] = {}
         self._orders: dict[str, OrderRecord] = {}
+        self._strategies: dict[str, Data] = {}  # those that made errors in this session
         self._handlers: dict[str, Callable[[Event, Data], None]] = {
             "ENGINE_STARTED": self._engine_started,
             "ENGINE_STOPPED": self._engine_stopped,
@@ -60,6 +61,8 @@ class Projection:
             "LADDER_MERGED": self._told,
             "POSITION_CLOSED": self._position_closed,
             "MAX_PAIN_RESULT": self._max_pain_result,
+            "STRATEGY_ERROR": self._strategy_error,
+            "STRATEGY_OFF": self._strategy_error,
         }
 
     # --- questions ---
@@ -79,6 +82,7 @@ class Projection:
             "this_session": self._this_session.view(),
             "open_positions": len(self._in_state(PositionState.OPEN)),
             "working_orders": len(self.orders()),
+            "strategy_errors": {name: dict(data) for name, data in self._strategies.items()},
             "abandoned": {
                 "positions": [position.view() for position in self._in_state(PositionState.ABANDONED)],
                 "orders": [each.view() for each in self._orders.values() if each.state is OrderState.ABANDONED],
@@ -127,6 +131,7 @@ class Projection:
         self._session = data.get("session", self._session + 1)
         self._started_ns = event.ts
         self._state, self._state_reason = "STARTING", None
+        self._strategies.clear()
         for position in self._positions.values():
             if position.state is not PositionState.CLOSED:
                 position.state = PositionState.ABANDONED
@@ -187,6 +192,10 @@ class Projection:
 
     def _max_pain_result(self, event: Event, data: Data) -> None:
         self._position_of(event, data).max_pain_result = _stamped(event, data)
+
+    def _strategy_error(self, event: Event, data: Data) -> None:
+        off = event.kind == "STRATEGY_OFF"
+        self._strategies[data["strategy"]] = {"errors": data["errors"], "error": data["error"], "off": off}
 
     # --- records ---
 
