@@ -79,7 +79,7 @@ def _check_name(name: str, taken: Collection[str]) -> None:
 
 def _run(path: Path, source: bytes) -> ModuleType:
     module = ModuleType(f"own_strategy_{path.stem}")
-    module.__file__ = str(path)
+    module.__file__, module.__package__ = str(path), ""
     sys.modules[module.__name__] = module  # where pydantic and dataclasses look names up
     try:
         code = compile(source, str(path), "exec", dont_inherit=True)

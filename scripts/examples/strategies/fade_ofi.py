@@ -56,7 +56,7 @@ class FadeOfi:
 
     def on_sample(self, instrument: str, view: View) -> Idea | None:
         reading = view.reading("ofi", instrument)
-        if reading.state(view.now_ns) is not ReadingState.FRESH:
+        if reading.value is None or reading.state(view.now_ns) is not ReadingState.FRESH:
             self._peaks.pop(instrument, None)  # what happened meanwhile is not known
             return None
         depths, peak = reading.value.depths, self._peaks.get(instrument, 0.0)

@@ -1,18 +1,20 @@
-"""Ideas become signals: at whose price, with which ids, in which order."""
+"""Ideas become signals: at whose price, with which ids, in which order; and what becomes of strategies that fail."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal as D
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
+from bot.domain.events import Emit
 from bot.domain.ids import IdSource
 from bot.domain.messages import Message, Sampled, TimerFired
 from bot.domain.params import Params
 from bot.domain.ports import Strategy, View
-from bot.domain.values import Direction, Signal
+from bot.domain.values import NS, Direction, Signal
 from bot.trading.strategies.base import Idea
 from bot.trading.strategies.desk import Strategies
 from bot.trading.strategies.ofi import Ofi, OfiStrategyParams
@@ -121,6 +123,122 @@ def test_only_a_sample_asks() -> None:
     strategy = Says("always", Idea(Direction.LONG, 1.0))
     assert list(desk(strategy).on(TimerFired(desk="strategies", key="k", due_ns=NOW), view())) == []
     assert strategy.asked == []
+
+
+# --- strategies that fail --------------------------------------------------------------------------------------------
+
+
+class Scripted(Says):
+    """Answers with what `answer` does, whatever that is."""
+
+    def __init__(self, name: str, answer: Callable[[str], Any]) -> None:
+        super().__init__(name, None)
+        self._answer = answer
+
+    def on_sample(self, instrument: str, view: View) -> Idea | None:
+        self.asked.append(instrument)
+        return cast(Idea | None, self._answer(instrument))
+
+
+def broken(name: str = "broken") -> Scripted:
+    return Scripted(name, lambda _: [][0])
+
+
+def answering(answer: Any) -> Scripted:
+    return Scripted("odd", lambda _: answer)
+
+
+def samples(strategies: Strategies, seconds: Iterable[int], found: FakeView | None = None) -> list[Any]:
+    """Everything said when asked at these seconds."""
+    found, said = found or view(), list[Any]()
+    for second in seconds:
+        found.now_ns = NOW + second * NS
+        said.extend(strategies.on(Sampled(now_ns=found.now_ns), found))
+    return said
+
+
+def test_an_error_of_one_strategy_is_journaled_with_type_and_line_and_stops_no_other() -> None:
+    line = broken.__code__.co_firstlineno + 1
+    error, signal = samples(desk(broken(), Says("always", Idea(Direction.LONG, 1.0))), [0])
+    assert error == Emit(
+        kind="STRATEGY_ERROR",
+        source="strategies",
+        instrument=BTC,
+        data={"strategy": "broken", "error": f"IndexError: list index out of range (line {line})", "errors": 1},
+    )
+    assert isinstance(signal, Signal) and signal.strategy == "always"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("long", "TypeError: on_sample answered str, not an Idea or None"),
+        (True, "TypeError: on_sample answered bool, not an Idea or None"),
+        (Idea("long", 0.5), "TypeError: the idea's direction is str, not a Direction"),  # type: ignore[arg-type]
+        (Idea(Direction.LONG, "1"), "TypeError: the idea's strength is str, not a float"),  # type: ignore[arg-type]
+        (Idea(Direction.LONG, D("0.5")), "TypeError: the idea's strength is Decimal, not a float"),  # type: ignore[arg-type]
+        (Idea(Direction.LONG, None), "TypeError: the idea's strength is NoneType, not a float"),  # type: ignore[arg-type]
+        (Idea(Direction.LONG, math.nan), "ValueError: the idea's strength is nan, not within 0 and 1"),
+        (Idea(Direction.LONG, math.inf), "ValueError: the idea's strength is inf, not within 0 and 1"),
+        (Idea(Direction.LONG, 1.0000001), "ValueError: the idea's strength is 1.0000001, not within 0 and 1"),
+        (Idea(Direction.LONG, -0.1), "ValueError: the idea's strength is -0.1, not within 0 and 1"),
+    ],
+)
+def test_an_answer_that_is_no_idea_is_an_error_and_no_signal(answer: Any, error: str) -> None:
+    [emit] = samples(desk(answering(answer)), [0])
+    assert (emit.kind, emit.data["error"]) == ("STRATEGY_ERROR", error)
+
+
+@pytest.mark.parametrize("strength", [0, 0.0, 1, 1.0])
+def test_the_ends_of_strength_are_within(strength: float) -> None:
+    [signal] = samples(desk(answering(Idea(Direction.LONG, strength))), [0])
+    assert (signal.strength, type(signal.strength)) == (strength, float)
+
+
+def test_errors_are_journaled_once_a_minute_and_counted() -> None:
+    """Of one strategy, whichever instrument it fails on: it raises about one and is quiet about the other."""
+    half = Scripted("half", lambda instrument: [][0] if instrument == BTC else None)
+    said = samples(desk(half), range(130), view(eth=3000.0))
+    assert [(emit.kind, emit.data["errors"]) for emit in said] == [
+        ("STRATEGY_ERROR", 1),
+        ("STRATEGY_ERROR", 61),
+        ("STRATEGY_ERROR", 121),
+    ]
+    assert len(half.asked) == 260, "never ten in a row: it goes on"
+    two = samples(desk(broken("one"), broken("two")), [0])
+    assert [emit.data["strategy"] for emit in two] == ["one", "two"], "each has its own minute"
+
+
+def test_ten_errors_in_a_row_switch_it_off_and_say_so() -> None:
+    failing, fine = broken(), Says("always", Idea(Direction.LONG, 1.0))
+    strategies = desk(failing, fine)
+    said = samples(strategies, range(9))
+    assert "STRATEGY_OFF" not in [emit.kind for emit in said if isinstance(emit, Emit)]
+    off, signal = samples(strategies, [9])
+    assert (off.kind, off.data["strategy"], off.data["errors"]) == ("STRATEGY_OFF", "broken", 10)
+    assert off.data["error"].startswith("IndexError: ")
+    assert isinstance(signal, Signal)
+    later = samples(strategies, range(10, 200))
+    assert [type(each) for each in later] == [Signal] * 190
+    assert (len(failing.asked), len(fine.asked)) == (10, 200)
+
+
+def test_a_right_answer_ends_the_row() -> None:
+    answers = iter([*[False] * 9, True, *[False] * 10])
+    strategies = desk(Scripted("moody", lambda _: None if next(answers) else [][0]))
+    assert {emit.kind for emit in samples(strategies, range(19))} == {"STRATEGY_ERROR"}
+    assert [emit.kind for emit in samples(strategies, [19])] == ["STRATEGY_OFF"]
+
+
+def test_an_error_text_is_one_short_line_and_names_no_path() -> None:
+    def fail(_: str) -> None:
+        raise ValueError("x" * 500 + "\nsecond line")
+
+    [emit] = samples(desk(Scripted("loud", fail)), [0])
+    line = fail.__code__.co_firstlineno + 1
+    assert emit.data["error"] == f"ValueError: {'x' * 200} (line {line})"
+    [emit] = samples(desk(Scripted("mute", lambda _: next(iter(())))), [0])
+    assert emit.data["error"].startswith("StopIteration (line ")
 
 
 def test_ofi_is_a_strategy_that_says_what_it_traded_on() -> None:
