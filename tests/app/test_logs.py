@@ -93,6 +93,14 @@ def test_a_moved_target_names_the_wall() -> None:
     assert back.endswith("wall gone")
 
 
+def test_a_strategy_that_fails_is_told_with_its_error() -> None:
+    failed = {"strategy": "fade", "error": "KeyError: 'x' (line 3)", "errors": 61}
+    line = "strategy fade FAILED on BTC/USDT:USDT (61 errors so far): KeyError: 'x' (line 3)"
+    assert describe(event("STRATEGY_ERROR", **failed)) == line
+    line = "strategy fade is OFF until the next start: it only fails, last with KeyError: 'x' (line 3)"
+    assert describe(event("STRATEGY_OFF", **failed)) == line
+
+
 def test_orders_on_their_way_and_unknown_kinds_make_no_noise() -> None:
     assert describe(event("ORDER_SENT")) is None
     assert describe(event("SOMETHING_NEW", what="ever")) is None

@@ -106,6 +106,17 @@ def test_the_head_tells_state_money_and_counts(shown: Json, width: int) -> None:
 
 
 @WIDTHS
+def test_the_head_tells_of_a_strategy_that_was_switched_off(shown: Json, width: int) -> None:
+    rows = {
+        "fade": {"errors": 10, "error": "", "off": True},
+        "other": {"errors": 1, "error": "", "off": False},
+    }
+    failing = {**shown, "status": {**shown["status"], "strategy_errors": rows}}
+    screen = squeezed(drawn(whole("", failing), width))
+    assert "strategy fade is OFF" in screen and "strategy other" not in screen
+
+
+@WIDTHS
 def test_the_book_shows_five_prices_a_side_whole_with_last_mark_and_age(shown: Json, width: int) -> None:
     screen = drawn(whole("", shown), width)
     depth = shown["market"]["depth"]

@@ -417,3 +417,19 @@ def test_what_is_asked_for_does_not_change_what_is_held() -> None:
     again = answers(projection)
     assert answers(folded(events)) == again
     assert [each.to_dict() | {"data": json.dumps(each.data)} for each in events] == before
+
+
+def test_strategies_that_fail_are_told_until_the_next_start() -> None:
+    first: dict[str, Any] = {"strategy": "fade", "error": "KeyError: 'x' (line 3)", "errors": 1}
+    script = Script().add("ENGINE_STARTED", symbol=None, session=1).add("STRATEGY_ERROR", **first)
+    assert folded(script.events).status()["strategy_errors"] == {
+        "fade": {"errors": 1, "error": "KeyError: 'x' (line 3)", "off": False}
+    }
+    script.add("STRATEGY_OFF", **{**first, "errors": 10})
+    assert folded(script.events).status()["strategy_errors"]["fade"] == {
+        "errors": 10,
+        "error": "KeyError: 'x' (line 3)",
+        "off": True,
+    }
+    script.add("ENGINE_STARTED", symbol=None, session=2)
+    assert folded(script.events).status()["strategy_errors"] == {}
