@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, reduce
 from pathlib import Path
@@ -334,6 +334,7 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
         errors.append("mode = live: live trading is not in this version; use mode = paper")
     if settings.venue.name not in VENUES:
         errors.append(f"venue.name = {settings.venue.name}: not in this version; there is {', '.join(VENUES)}")
+    errors.extend(_bars_lacking(settings))
     window = getattr(settings.guards, "session_window", None)
     if window is not None and not window.enabled and (window.hours or window.blackouts):
         notices.append("guards.session_window has hours or blackouts, but is off: set guards.session_window.enabled")
@@ -347,6 +348,17 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
         if name in given:
             notices.append(f"{name} is set, but {reason}")
     return errors, notices
+
+
+def _bars_lacking(settings: Settings) -> Iterator[str]:
+    """Bars that the strategy `trend` needs and nobody keeps: it would never speak."""
+    bars, trend = getattr(settings, "bars", None), getattr(settings.strategy, "trend", None)
+    if bars is None or trend is None or "trend" not in settings.strategies:
+        return
+    if trend.bar_s not in bars.widths_s:
+        yield f"strategy.trend.bar_s = {trend.bar_s}: no such bars are kept; add the width to bars.widths_s"
+    if trend.bars_needed > bars.keep:
+        yield f"strategy.trend needs {trend.bars_needed} bars, but bars.keep = {bars.keep}"
 
 
 _NO_CONNECTION = "this version connects to no venue"

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from bot.app.settings import LEAVES, Settings, config_hash, describe, load_settings, schema, settings_model, unsupported
+from bot.app.settings import LEAVES, Settings, describe, load_settings, schema, settings_model, unsupported
 from bot.app.wiring import _strategies, build_guards
 from bot.domain.errors import ConfigError
+from bot.trading.strategies.trend import Trend
 
 GOOD = """
 from pydantic import Field
@@ -193,10 +194,11 @@ def test_a_strategy_that_is_not_asked_is_no_part_of_them() -> None:
     assert identity(f"{asked_is}\nstrategy.ofi.min_interval_s = 3") != first
 
 
-def test_the_version_counts_beside_the_content() -> None:
-    write()
-    settings = load('strategies = ["fade"]')
-    assert config_hash(settings, {"strategy:fade": 3}) != config_hash(settings, {"strategy:fade": 4})
+def test_the_version_of_a_built_in_strategy_counts_as_long_as_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, not_asked = identity('strategies = ["trend"]'), identity("strategies = []")
+    monkeypatch.setattr(Trend, "version", 2)
+    assert identity('strategies = ["trend"]') != asked
+    assert identity("strategies = []") == not_asked
 
 
 # --- what cannot be used -----------------------------------------------------------------------------------------------
@@ -256,6 +258,13 @@ def test_all_files_that_cannot_be_used_are_told_at_once() -> None:
     write("1 / 0", "one.py")
     write("", "two.py")
     assert [line.partition(":")[0] for line in refused().splitlines()[1:]] == ["own/one.py", "own/two.py"]
+
+
+def test_names_that_differ_in_capitals_only_would_share_their_settings(folder: Path) -> None:
+    write(GOOD.replace('"fade"', '"Fade"'), "Fade.py")
+    write()
+    one_file = len(os.listdir(folder)) == 1  # where the disk knows no capitals
+    assert one_file or "own/fade.py: there is another strategy fade" in refused()
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "number"])

@@ -40,6 +40,12 @@ class TrendParams(params.Params):
     full_z: float = Field(default=3.29, gt=0, description="z of the regime that makes its half of the strength full")
     full_atr: float = Field(default=1.0, gt=0, description="ATR beyond the channel that make the other half full")
 
+    @property
+    def bars_needed(self) -> int:
+        """To judge the last bar: a channel for it, for those that are too soon before it, and for the one before these."""
+        too_soon = -(-self.min_interval_s // self.bar_s)  # rounded up, the last one counted
+        return self.lookback + 1 + max(1, too_soon)
+
 
 @dataclass(slots=True)
 class _Looked:
@@ -60,8 +66,7 @@ class Trend:
 
     def __init__(self, settings: TrendParams) -> None:
         self._params = settings
-        too_soon = -(-settings.min_interval_s // settings.bar_s)  # bars, rounded up
-        self._count = settings.lookback + 1 + max(1, too_soon)
+        self._count = settings.bars_needed
         self._looked: dict[str, _Looked] = {}
 
     def on_sample(self, instrument: str, view: View) -> Idea | None:

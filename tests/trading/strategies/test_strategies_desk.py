@@ -230,15 +230,21 @@ def test_a_right_answer_ends_the_row() -> None:
     assert [emit.kind for emit in samples(strategies, [19])] == ["STRATEGY_OFF"]
 
 
-def test_an_error_text_is_one_short_line_and_names_no_path() -> None:
-    def fail(_: str) -> None:
-        raise ValueError("x" * 500 + "\nsecond line")
+def fail_with(text: str) -> None:
+    raise ValueError(text)
 
-    [emit] = samples(desk(Scripted("loud", fail)), [0])
-    line = fail.__code__.co_firstlineno + 1
-    assert emit.data["error"] == f"ValueError: {'x' * 200} (line {line})"
-    [emit] = samples(desk(Scripted("mute", lambda _: next(iter(())))), [0])
+
+@pytest.mark.parametrize(("text", "told"), [("x" * 500, ": " + "x" * 200), ("one\ntwo", ": one"), ("", "")])
+def test_an_error_text_is_one_short_line_with_the_innermost_line_of_the_strategys_file(text: str, told: str) -> None:
+    [emit] = samples(desk(Scripted("loud", lambda _: fail_with(text))), [0])
+    assert emit.data["error"] == f"ValueError{told} (line {fail_with.__code__.co_firstlineno + 1})"
+
+
+def test_an_end_of_something_else_does_not_end_the_asking() -> None:
+    exhausted = Scripted("exhausted", lambda _: next(iter(())))
+    [emit, signal] = samples(desk(exhausted, Says("always", Idea(Direction.LONG, 1.0))), [0])
     assert emit.data["error"].startswith("StopIteration (line ")
+    assert isinstance(signal, Signal)
 
 
 def test_ofi_is_a_strategy_that_says_what_it_traded_on() -> None:
