@@ -3,7 +3,8 @@
 A strategy is one module in this package, named like its class's `name` and built from its own `Params`. It is asked
 once a second for each instrument, keeps numbers but never the view, has no clock and no randomness, and returns an
 `Idea` when it has a new opinion: None is the usual answer. It knows no guard, no position and no size, and makes no
-signal: the desk does.
+signal: the desk does. A user's own is a file in a folder of theirs and keeps the same contract; an example with all of it
+is `scripts/examples/strategies/fade_ofi.py`.
 """
 
 from __future__ import annotations
