@@ -4,7 +4,7 @@ A book that could be wrong is emptied at once: a gap, a crossing or an empty sid
 replaces everything; old and new are never spliced. It asks for nothing and knows no clock: whoever feeds it fetches a
 snapshot when `apply_*` gives a reason. Numbers come checked (finite, positive) from the decoders in `exchanges/`.
 
-This is the hot path: a dict and a sorted list a side, no object a level.
+This is the hot path: a side is a dict of levels and a sorted list of their prices.
 """
 
 from __future__ import annotations
@@ -12,114 +12,122 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 
+from msgspec import Struct
+
 from bot.domain.market import BookDiff, BookSnapshot, Level
 from bot.domain.values import Side
 
 BUCKET_BPS = 10
 BUCKETS = 50  # out to 500 bps
-SWEEP_AT = 256  # keys of deleted levels, beyond as many as there are levels
+SWEEP_AT = 256  # levels added since the last sweep, beyond as many as there were then
 BUFFERED = 2000  # changes kept while waiting for a snapshot, at most
 _DUST_USD = 0.005  # what float sums may leave in an empty bucket; no venue takes orders this small
 
 
+class _Level(Struct, gc=False):
+    """Of a price that was deleted `quantity` is 0.0. `bucket` is BUCKETS where the level is farther out than all of them."""
+
+    quantity: float
+    bucket: int
+
+
 class _Side:
-    """Levels by key: the price for bids, its negative for asks, so that on both sides the best has the largest key.
+    """Levels by price, and their prices in order: `keys` are prices for bids, negative prices for asks, so that on both sides
+    the best is the largest.
 
     `buckets[b]` holds the USD of the levels `floor(bps from the anchor / 10) == b`. A level beyond the anchor, on the other
-    side's ground, counts as the nearest.
+    side's ground, counts as the nearest. A level remembers its bucket: finding it anew for every change costs a quarter more.
 
-    `keys` is swept lazily: a deleted level's key stays until it is the best, comes back, or too many have gathered, because
-    prices that flicker would otherwise be searched for twice. Only the best is always one that exists.
+    Both are swept lazily: a deleted level stays until it is the best, comes back, or too many have gathered, because prices
+    that flicker would otherwise be searched for twice. Only the best is always one that exists.
     """
 
-    __slots__ = ("anchor", "buckets", "gone", "keys", "per_bucket", "reach", "sign", "sizes")
+    __slots__ = ("anchor", "buckets", "keys", "levels", "per_bucket", "reach", "sign", "sweep_at")
 
     def __init__(self, sign: float) -> None:
         self.sign = sign
         self.clear()
 
     def clear(self) -> None:
-        self.sizes: dict[float, float] = {}
-        self.keys: list[float] = []  # of `sizes` and of `gone`, ascending
-        self.gone: set[float] = set()
+        self.levels: dict[float, _Level] = {}
+        self.keys: list[float] = []  # of `levels`, ascending
+        self.sweep_at = SWEEP_AT
         self.reach = 0.0  # key of the last level of the snapshot
         self.anchor = 0.0
         self.per_bucket = 0.0
-        self.buckets = [0.0] * BUCKETS
+        self.buckets = [0.0] * (BUCKETS + 1)
 
     def load(self, levels: list[Level]) -> str | None:
-        """Replaces everything but the buckets; the reason if these cannot be one side of a book."""
+        """Replaces everything, the buckets are right after `set_anchor`; the reason if these cannot be one side of a book."""
         self.clear()
-        sign = self.sign
-        self.sizes = {price * sign: quantity for price, quantity in levels}
-        self.keys = sorted(self.sizes)
         if not levels:
             return "no levels"
-        if len(self.keys) < len(levels):
-            return "a price twice"
-        if min(self.sizes.values()) <= 0:
+        if min(quantity for _, quantity in levels) <= 0:
             return "a level without size"
+        self.levels = {price: _Level(quantity, BUCKETS) for price, quantity in levels}
+        if len(self.levels) < len(levels):
+            return "a price twice"
+        self._sweep()
         self.reach = self.keys[0]
         return None
 
-    def set_anchor(self, price: float) -> None:
-        self.anchor = anchor = price * self.sign
-        self.per_bucket = 1e4 / BUCKET_BPS / price
-        self.buckets = buckets = [0.0] * BUCKETS
-        for key, quantity in self.sizes.items():
-            bucket = int((anchor - key) * self.per_bucket)
-            if bucket < BUCKETS:
-                buckets[bucket if bucket > 0 else 0] += abs(key) * quantity
+    def set_anchor(self, anchor: float) -> None:
+        self.anchor = anchor
+        self.per_bucket = self.sign * 1e4 / BUCKET_BPS / anchor
+        self.buckets = buckets = [0.0] * (BUCKETS + 1)
+        for price, level in self.levels.items():
+            level.bucket = bucket = self._bucket(price)
+            buckets[bucket] += price * level.quantity
 
-    def apply(self, levels: list[Level]) -> None:
-        """Absolute sizes; 0 deletes, also what is not there. Written out in one loop: it is run for every level."""
-        sign, sizes, keys, buckets, anchor = self.sign, self.sizes, self.keys, self.buckets, self.anchor
-        per_bucket, gone = self.per_bucket, self.gone
-        for price, quantity in levels:
-            key = price * sign
-            old = sizes.get(key)
-            if old is None:
-                if not quantity:
-                    continue
-                if key in gone:
-                    gone.remove(key)
-                else:
-                    insort(keys, key)
-                sizes[key] = quantity
-                old = 0.0
+    def apply(self, changes: list[Level]) -> None:
+        """Absolute sizes; 0 deletes, also what is not there. Only a price that is new needs more than a look-up."""
+        levels, buckets, keys = self.levels, self.buckets, self.keys
+        get = levels.get
+        for price, quantity in changes:
+            level = get(price)
+            if level is not None:
+                buckets[level.bucket] += price * (quantity - level.quantity)
+                level.quantity = quantity
             elif quantity:
-                sizes[key] = quantity
-            else:
-                del sizes[key]
-                gone.add(key)
-            bucket = int((anchor - key) * per_bucket)
-            if bucket < BUCKETS:
-                buckets[bucket if bucket > 0 else 0] += price * (quantity - old)
-        if gone:
+                self._add(price, quantity)
+        while keys and not levels[abs(keys[-1])].quantity:
+            del levels[abs(keys.pop())]
+        if len(levels) > self.sweep_at:
             self._sweep()
 
+    def _add(self, price: float, quantity: float) -> None:
+        insort(self.keys, price * self.sign)
+        bucket = self._bucket(price)
+        self.levels[price] = _Level(quantity, bucket)
+        self.buckets[bucket] += price * quantity
+
+    def _bucket(self, price: float) -> int:
+        bucket = int((self.anchor - price) * self.per_bucket)
+        if bucket > 0:
+            return bucket if bucket < BUCKETS else BUCKETS
+        return 0
+
     def _sweep(self) -> None:
-        keys, gone = self.keys, self.gone
-        while keys and keys[-1] in gone:
-            gone.remove(keys.pop())
-        if len(gone) > SWEEP_AT + len(self.sizes):
-            self.keys = sorted(self.sizes)
-            gone.clear()
+        self.levels = {price: level for price, level in self.levels.items() if level.quantity}
+        self.keys = sorted(price * self.sign for price in self.levels)
+        self.sweep_at = SWEEP_AT + 2 * len(self.levels)
 
     def best(self, count: int) -> list[Level]:
         found: list[Level] = []
         for key in reversed(self.keys):
             if len(found) == count:
                 break
-            if key in self.sizes:
-                found.append((abs(key), self.sizes[key]))
+            price = abs(key)
+            if quantity := self.levels[price].quantity:
+                found.append((price, quantity))
         return found
 
-    def between(self, low: float, high: float) -> list[float]:
-        """Keys of the prices in [low, high], best first."""
+    def between(self, low: float, high: float) -> list[Level]:
+        """The levels priced in [low, high], best first."""
         first, last = (low, high) if self.sign > 0 else (-high, -low)
         keys = self.keys[bisect_left(self.keys, first) : bisect_right(self.keys, last)]
-        return [key for key in reversed(keys) if key in self.sizes]
+        levels = self.levels
+        return [(price, level.quantity) for key in reversed(keys) if (level := levels[price := abs(key)]).quantity]
 
 
 class Book:
@@ -265,12 +273,12 @@ class Book:
     @property
     def bid_quantity(self) -> float | None:
         keys = self._bids.keys
-        return self._bids.sizes[keys[-1]] if keys else None
+        return self._bids.levels[keys[-1]].quantity if keys else None
 
     @property
     def ask_quantity(self) -> float | None:
         keys = self._asks.keys
-        return self._asks.sizes[keys[-1]] if keys else None
+        return self._asks.levels[-keys[-1]].quantity if keys else None
 
     def levels(self, side: Side, count: int) -> list[Level]:
         """At most `count` levels, best first."""
@@ -278,17 +286,13 @@ class Book:
 
     def range_levels(self, side: Side, low: float, high: float) -> list[Level]:
         """The levels priced from `low` to `high`, both included, best first."""
-        of = self._side(side)
-        return [(abs(key), of.sizes[key]) for key in of.between(low, high)]
+        return self._side(side).between(low, high)
 
     def range_sums(self, side: Side, low: float, high: float) -> tuple[float, float]:
         """USD and base quantity of the levels priced from `low` to `high`, both included."""
-        of = self._side(side)
-        sizes = of.sizes
         usd = quantity = 0.0
-        for key in of.between(low, high):
-            size = sizes[key]
-            usd += abs(key) * size
+        for price, size in self._side(side).between(low, high):
+            usd += price * size
             quantity += size
         return usd, quantity
 
@@ -308,7 +312,7 @@ class Book:
 
     def bucket_usd(self, side: Side) -> list[float]:
         """Resting USD by distance from the anchor, 50 buckets of 10 bps; all 0.0 when unusable."""
-        return [usd if usd > _DUST_USD else 0.0 for usd in self._side(side).buckets]
+        return [usd if usd > _DUST_USD else 0.0 for usd in self._side(side).buckets[:BUCKETS]]
 
     def anchor(self, mid: float) -> None:
         """Measure the buckets from this price from now on."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bot.domain.market import BookDiff, BookSnapshot, Level
 from bot.domain.values import Side
-from bot.market.book import BUCKETS, BUFFERED, Book
+from bot.market import book as module
+from bot.market.book import BUCKETS, BUFFERED, SWEEP_AT, Book
 
 WALLS = Path(__file__).resolve().parents[2] / "../shared/fixtures/quant/walls.json"
 BIDS: list[Level] = [(99.0, 1.0), (98.0, 2.0), (97.0, 3.0)]
@@ -358,9 +359,34 @@ def test_the_anchor_stays_until_mid_has_moved_more_than_a_bucket() -> None:
     assert not book.reanchor_if_moved()
 
 
+def test_a_best_that_was_deleted_comes_back() -> None:
+    book = synced()
+    assert book.apply_diff(diff(9, 12, 8, [(99.0, 0.0)], [(101.0, 0.0)])) is None
+    assert (book.bid, book.ask) == (98.0, 102.0)
+    assert book.apply_diff(diff(13, 14, 12, [(99.0, 1.0)], [(101.0, 1.0)])) is None
+    assert state(book) == (BIDS, ASKS)
+
+
+def test_a_deleted_level_comes_back_into_the_bucket_of_its_distance_now() -> None:
+    book = synced([(999.9, 1.0), (990.0, 2.0)], [(1000.1, 1.0)])
+    assert book.apply_diff(diff(9, 12, 8, [(990.0, 0.0)])) is None
+    book.anchor(995.0)
+    assert book.apply_diff(diff(13, 14, 12, [(990.0, 2.0)])) is None
+    assert book.bucket_usd(Side.BUY) == [999.9, *[0.0] * 4, 1980.0, *[0.0] * 44]
+
+
+def test_prices_that_were_deleted_do_not_gather() -> None:
+    book = synced()
+    for i in range(5000):
+        moved = [((1000 + i) / 100, 1.0), ((999 + i) / 100, 0.0)]
+        assert book.apply_diff(diff(11 + i, 11 + i, 10 + i, moved)) is None
+    assert len(book._bids.keys) == len(book._bids.levels) <= SWEEP_AT + 2 * len(BIDS) + 3
+    assert book.levels(Side.BUY, 99) == [*BIDS, (59.99, 1.0)]
+
+
 # --- properties: a venue that is always right, a line that is not --------------------------------------------------
 
-ticks = st.tuples(st.integers(1, 300), st.integers(0, 5))
+ticks = st.tuples(st.integers(1, 8) | st.integers(1, 300), st.integers(0, 5))  # near the best they come and go
 changes = st.tuples(st.lists(ticks, max_size=6), st.lists(ticks, max_size=6))
 step = st.one_of(
     st.tuples(st.just("deliver"), changes),
@@ -446,12 +472,15 @@ def play(book: Book, venue: Venue, kind: str, value: Any) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(step, max_size=40))
-def test_a_usable_book_is_the_venues_book(steps: list[tuple[str, Any]]) -> None:
+@given(st.lists(step, max_size=40), st.sampled_from([SWEEP_AT, 0]))
+def test_a_usable_book_is_the_venues_book(steps: list[tuple[str, Any]], sweep_at: int) -> None:
+    """Whether deleted levels are kept for long, or swept as soon as they are half of all."""
     book, venue = Book(), Venue()
-    for kind, value in steps:
-        play(book, venue, kind, value)
-        agrees(book, venue)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SWEEP_AT", sweep_at)
+        for kind, value in steps:
+            play(book, venue, kind, value)
+            agrees(book, venue)
     book.reset()
     assert book.apply_snapshot(venue.snapshot(0)) is None or not all(venue.books[venue.last_id])
     agrees(book, venue)
