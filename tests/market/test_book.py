@@ -386,8 +386,9 @@ def test_prices_that_were_deleted_do_not_gather() -> None:
 
 # --- properties: a venue that is always right, a line that is not --------------------------------------------------
 
-ticks = st.tuples(st.integers(1, 8) | st.integers(1, 300), st.integers(0, 5))  # near the best they come and go
+ticks = st.tuples(st.integers(1, 300), st.integers(0, 5))
 changes = st.tuples(st.lists(ticks, max_size=6), st.lists(ticks, max_size=6))
+flicker = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 1)), max_size=4)
 step = st.one_of(
     st.tuples(st.just("deliver"), changes),
     st.tuples(st.just("deliver"), changes),
@@ -484,6 +485,18 @@ def test_a_usable_book_is_the_venues_book(steps: list[tuple[str, Any]], sweep_at
     book.reset()
     assert book.apply_snapshot(venue.snapshot(0)) is None or not all(venue.books[venue.last_id])
     agrees(book, venue)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(flicker, flicker), max_size=20), st.sampled_from([SWEEP_AT, 0]))
+def test_levels_come_and_go_where_the_best_are(moves: list[Any], sweep_at: int) -> None:
+    book, venue = Book(), Venue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SWEEP_AT", sweep_at)
+        book.apply_snapshot(venue.snapshot(0))
+        for bids, asks in moves:
+            assert book.apply_diff(venue.move(([*bids, (50, 1)], [*asks, (50, 1)]))) is None
+            agrees(book, venue)
 
 
 @settings(deadline=None)
