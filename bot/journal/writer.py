@@ -148,7 +148,7 @@ class Journal:
         symbol: str | None = None,
         limit: int = 1000,
     ) -> list[Event]:
-        """Committed events, as `reader.read_events` gives them, read by the writer between two commits.
+        """All that was put so far, as `reader.read_events` gives it, read by the writer once that is committed.
 
         It holds up commits by about 15 µs an event: page through a long history with `since_seq`.
         """
@@ -200,18 +200,22 @@ class Journal:
             self._connection.close()  # and so rolls back what failed
 
     def _turn(self) -> bool:
-        """One transaction of all that waits, then the reads; False when there was nothing left to write and it closes."""
+        """One transaction of all that waits, then the reads that were asked for by its start: what was put before a read is
+        in its answer. False when nothing is left to do and it closes."""
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._reads or self._closing)
             batch, self._queue = self._queue, []
+            asked = len(self._reads)
+        if not batch and not asked:
+            return False
         if batch:
             started = perf_counter()
             self._commit(batch)
             self._announce(batch, (perf_counter() - started) * 1000)
-        while self._reads:
+        for _ in range(asked):
             self._answer(self._reads[0])  # listed until answered, so that `_end` finds it
             self._reads.popleft()
-        return bool(batch) or not self._closing
+        return True
 
     def _commit(self, batch: Sequence[Row]) -> None:
         chained, previous = [], self._hash

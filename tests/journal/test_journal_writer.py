@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.domain.errors import JournalError
 from bot.domain.ports import JournalSink
+from bot.journal import writer
 from bot.journal.reader import read_events, verify_chain
 from bot.journal.schema import FILE
 from bot.journal.writer import Journal, MemoryJournal
@@ -198,6 +201,53 @@ def test_close_gives_up_at_its_deadline(tmp_path: Path) -> None:
             journal.close(deadline_s=0.01)
     journal.close()
     assert len(list(read_events(tmp_path))) == 5
+
+
+class Held:
+    """Keeps the writer's thread in one of its steps until `release` is set; `reached` tells that it is there."""
+
+    def __init__(self, step: Callable[..., Any]) -> None:
+        self.reached, self.release, self._step = threading.Event(), threading.Event(), step
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.reached.set()
+        assert self.release.wait(30)
+        return self._step(*arguments, **named)
+
+
+async def test_a_read_answers_with_all_that_was_put_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with what was put while an earlier commit was under way: who was told of a decision finds it."""
+    commit = Held(Journal._commit)
+    monkeypatch.setattr(Journal, "_commit", lambda *arguments: commit(*arguments))
+    journal = open_in(tmp_path)
+    journal.put(run_of(1, 2))
+    assert commit.reached.wait(30)
+    journal.put(run_of(3, 4))
+    read = asyncio.create_task(journal.read())
+    await asyncio.sleep(0)  # the read is asked for
+    commit.release.set()
+    assert [each.seq for each in await read] == [1, 2, 3, 4]
+    journal.close()
+
+
+async def test_what_was_put_during_the_last_read_is_written_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = Held(writer._read)
+    monkeypatch.setattr(writer, "_read", query)
+    journal = open_in(tmp_path)
+    read = asyncio.create_task(journal.read())
+    await asyncio.sleep(0)  # the read is asked for
+    assert query.reached.wait(30)
+    journal.put(run_of(1, 3))
+    with pytest.raises(JournalError, match="3 events were not written"):
+        journal.close(deadline_s=0.01)
+    query.release.set()
+    journal.close()
+    assert await read == []
+    assert [each.seq for each in read_events(tmp_path)] == [1, 2, 3]
 
 
 async def test_a_second_program_cannot_open_the_file(journal: Journal, tmp_path: Path) -> None:
