@@ -58,15 +58,15 @@ class LogObserver:
         except queue.Full:
             self.dropped += 1
 
-    def close(self) -> None:
-        """Write what waits, for a second at most."""
+    def close(self, deadline_s: float = 1.0) -> None:
+        """Write what waits, for so long at most: half of it to get a word in, half of it to be done."""
         if self._thread is None:
             return
         try:
-            self._queue.put(None, timeout=1)
+            self._queue.put(None, timeout=deadline_s / 2)
         except queue.Full:
             return
-        self._thread.join(timeout=1)
+        self._thread.join(timeout=deadline_s / 2)
 
     def _write(self) -> None:
         told = 0

@@ -1,6 +1,6 @@
 """The HTTP API of a running engine, over real sockets: what it tells, what it takes, what it refuses.
 
-One engine plays the bundled recording at twice real speed for the whole module; no strategy of ours trades, so that only
+One engine plays the bundled recording, which lasts 345 s, for the whole module; no strategy of ours trades, so that only
 what the tests ask for happens.
 """
 
@@ -34,7 +34,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         "BOT_RISK__ENTRIES_PER_SYMBOL_DAY": "1000",
         "BOT_RISK__ENTRIES_PER_DAY": "1000",
     }
-    with Engine(tmp_path_factory.mktemp("api") / "data", "--speed", 2, **settings) as running:
+    with Engine(tmp_path_factory.mktemp("api") / "data", "--speed", 1, **settings) as running:
         until(lambda: running.get("/api/status")["state"] == "ACTIVE", "a usable book")
         yield running
 
@@ -255,7 +255,7 @@ def test_the_same_idea_twice_at_once_is_taken_once(flat: Engine) -> None:
 
 def test_a_pause_refuses_entries_and_a_resume_ends_it(flat: Engine) -> None:
     assert flat.post("/api/pause") == Answer(202, {"accepted": True})
-    assert flat.get("/readyz", expect=503) == {"ready": False}
+    until(lambda: flat.request("GET", "/readyz") == Answer(503, {"ready": False}), "the pause")
     refused = flat.signal("while-paused", "short").body
     assert (refused["allowed"], refused["blocker"]) == (False, "risk_limits")
     reason = verdicts(flat, refused["signal_id"])["risk_limits"]["reason"]

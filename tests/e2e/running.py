@@ -1,7 +1,7 @@
 """The engine as its users meet it: a process, its data folder, its address; and small tapes to play in it.
 
 Processes are real and see no settings but those given. Nothing waits longer than what it waits for: `until` looks every few
-milliseconds. Tapes are cut from the bundled recording; operator requests and readings are put in between its frames.
+milliseconds, and gives up only when even a machine that is busy with everything else would be done. Tapes are cut from the bundled recording; operator requests and readings are put in between its frames.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BTC = "binanceusdm:BTCUSDT"
 SYMBOL = "BTC/USDT:USDT"
 START_NS = 1_723_161_255_030_314_667  # of the bundled recording
+PATIENCE_S = 120.0
 BOOK_S = 0.29  # its book can be used from then on
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -81,13 +82,13 @@ def launch(*command: object, cwd: Path, **settings: str) -> subprocess.Popen[str
     )
 
 
-def finished(process: subprocess.Popen[str], within_s: float = 60.0) -> Result:
+def finished(process: subprocess.Popen[str]) -> Result:
     try:
-        out, err = process.communicate(timeout=within_s)
+        out, err = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        raise AssertionError(f"did not end within {within_s} s: {out[-2000:]} {err[-2000:]}") from None
+        raise AssertionError(f"did not end within {PATIENCE_S} s: {out[-2000:]} {err[-2000:]}") from None
     return Result(process.returncode, out, err)
 
 
@@ -129,11 +130,11 @@ def _written(stream: TextIOWrapper) -> str:
     return stream.buffer.getvalue().decode()
 
 
-def until(look: Callable[[], T | None], what: str, within_s: float = 20.0) -> T:
+def until(look: Callable[[], T | None], what: str) -> T:
     """What `look` returns as soon as it is true."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + PATIENCE_S
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s in vain for {what}"
         time.sleep(0.01)
     return seen
 
@@ -173,7 +174,7 @@ class Engine:
     def request(
         self, method: str, path: str, body: bytes | str | None = None, headers: Mapping[str, str | bytes] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.running import PATIENCE_S, ROOT
 
 
 def test_the_readmes_example_guard_works_from_its_file_alone(tmp_path: Path) -> None:
@@ -23,7 +23,9 @@ def test_the_readmes_example_guard_works_from_its_file_alone(tmp_path: Path) -> 
     def bot(*arguments: str, **settings: str) -> str:
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "BOT_API__PORT": "0", **settings}
         command = [sys.executable, "-m", "bot", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -17,6 +17,7 @@ import typer
 
 from bot.cli.app import app
 from tests.e2e.running import (
+    PATIENCE_S,
     SYMBOL,
     Engine,
     Json,
@@ -168,7 +169,7 @@ def test_why_shows_every_verdict_with_number_threshold_source_and_age(both: Both
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine(tmp_path_factory.mktemp("acting") / "data", "--speed", 5, **SETTINGS) as running:
+    with Engine(tmp_path_factory.mktemp("acting") / "data", "--speed", 2, **SETTINGS) as running:
         until(lambda: running.get("/api/status")["state"] == "ACTIVE", "a usable book")
         yield running
 
@@ -199,7 +200,7 @@ def test_signal_pause_resume_and_close_from_the_command_line(engine: Engine) -> 
     told = act(engine, "why", refused.out.split()[-1]).out
     assert "state is REDUCING: paused by operator" in told
     assert act(engine, "resume").out == "resumed\n"
-    assert engine.get("/api/status")["state"] == "ACTIVE"
+    until(lambda: engine.get("/api/status")["state"] == "ACTIVE", "the end of the pause")
 
     if not long["allowed"]:  # whichever way the market leans at that moment
         assert act(engine, "signal", SYMBOL, "short").out.startswith("allowed")
@@ -287,7 +288,7 @@ def test_a_reader_that_has_seen_enough_ends_a_command_quietly(both: Both) -> Non
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(10) in (0, 1)
+    assert process.wait(PATIENCE_S) in (0, 1)
 
 
 def test_a_settings_file_is_found_in_the_folder_and_named_on_the_command_line(tmp_path: Path) -> None:

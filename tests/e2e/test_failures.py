@@ -36,6 +36,7 @@ from tests.e2e.running import (
     bot,
     called,
     events_in,
+    finished,
     parked,
     play,
     play_tape,
@@ -61,9 +62,12 @@ def test_a_second_instance_is_refused_and_told_who_is_there(tmp_path: Path) -> N
 
 
 def test_kill_nine_and_a_second_session_in_the_same_folder(tmp_path: Path, hurried: DemoRun) -> None:
+    """The tape stands still while a position is open, so that it still is when the kill comes."""
     data_dir = tmp_path / "data"
-    with Engine(data_dir, "--demo", "--speed", 50) as engine:
-        [was_open] = until(lambda: engine.get("/api/positions"), "an open position")
+    tape = write_tape(tmp_path / "tape", [*recording(5000), parked()])
+    with Engine(data_dir, "--demo", "--tape", tape, "--speed", 10_000) as engine:
+        until(lambda: engine.get("/api/status")["engine_time_ns"] == recording(5000)[-1].recv_ns, "the last frame")
+        [was_open] = engine.get("/api/positions")
         engine.wait_for("POSITION_OPENED")  # and it is on the disk
         engine.process.kill()
         engine.process.wait()
@@ -124,9 +128,9 @@ def test_an_interrupted_run_cancels_entries_says_so_and_ends_with_130(tmp_path: 
         until(lambda: engine.get("/api/status")["engine_time_ns"] == recording(1000)[-1].recv_ns, "the last frame")
         assert engine.signal("entry", "short").body["allowed"]
         engine.process.send_signal(number)
-        out, err = engine.process.communicate(timeout=10)
-    assert (engine.process.returncode, err) == (130, "")
-    assert '"state_reason":"interrupted"' in out
+        ended = finished(engine.process)
+    assert (ended.code, ended.err) == (130, "")
+    assert ended.json()["state_reason"] == "interrupted"
     events = events_in(tmp_path / "data")
     ending = [event for event in events if event["data"].get("command") != "place"][-4:]
     assert [event["kind"] for event in ending] == ["STATE", "ORDER_INTENT", "ORDER_SENT", "ENGINE_STOPPED"]

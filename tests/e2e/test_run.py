@@ -29,7 +29,7 @@ from bot.journal.schema import FILE
 from bot.market.state import Market
 from bot.runtime.tape import Tape
 from tests.e2e.conftest import DemoRun
-from tests.e2e.running import BTC, ROOT, Json, bot, environment, parked, recording, scripted, write_tape
+from tests.e2e.running import BTC, PATIENCE_S, ROOT, Json, bot, environment, parked, recording, scripted, write_tape
 
 ENVELOPE = ["seq", "ts", "frame", "kind", "v", "account", "mode", "symbol", "source", "corr", "cause", "data"]
 ORDER_KEYS = {
@@ -317,7 +317,7 @@ def watch(folder: Path, wanted: tuple[str, ...], *command: object) -> tuple[str,
     )
     os.close(theirs)
     shown = rest = ""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE_S
     try:
         while missing := [word for word in wanted if word not in shown]:
             assert time.monotonic() < deadline, f"not on the screen: {missing}"
@@ -325,7 +325,7 @@ def watch(folder: Path, wanted: tuple[str, ...], *command: object) -> tuple[str,
         process.send_signal(signal.SIGINT)
         while chunk := read(ours):
             rest += chunk
-        return shown, rest, process.wait(10)
+        return shown, rest, process.wait(PATIENCE_S)
     finally:
         process.kill()
         process.wait()
@@ -334,7 +334,7 @@ def watch(folder: Path, wanted: tuple[str, ...], *command: object) -> tuple[str,
 
 def read(terminal: int) -> str:
     """What comes next, nothing at the end."""
-    ready, _, _ = select.select([terminal], [], [], 10)
+    ready, _, _ = select.select([terminal], [], [], PATIENCE_S)
     assert ready, "the terminal shows nothing more"
     try:
         return os.read(terminal, 1 << 16).decode(errors="replace")
@@ -356,7 +356,7 @@ def test_a_reader_that_goes_away_does_not_stop_the_run(tmp_path: Path) -> None:
     process.stdout.readline()
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()
-    process.wait(10)
+    process.wait(PATIENCE_S)
     process.stderr.close()
     stopped = bot("events", "--json", "--kinds", "ENGINE_STOPPED", "--data-dir", "data", cwd=tmp_path).json()
     assert stopped["data"]["reason"] == "tape ended"

@@ -163,7 +163,7 @@ async def run_with_tasks(harness: Harness, script: Callable[[], Any]) -> None:
     desk = asyncio.ensure_future(harness.bus.tasks["noted"].run())
     engine = asyncio.ensure_future(harness.engine.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await script()
             harness.engine.end()
             harness.account("end", 0)

@@ -94,7 +94,7 @@ def test_an_entry_leaves_only_once_its_intent_is_durable() -> None:
         bench.journal.commit.set()
         await bench.executor.drained()
 
-    bench = scenario(script)
+    bench = scenario(script, entry_wait_s=60)
     assert bench.sent == ["E1"]
     assert bench.told() == [("E1", "SENT")]
 
@@ -129,13 +129,13 @@ def test_protection_overtakes_an_entry_that_waits_for_the_disk() -> None:
     async def script(bench: Bench) -> None:
         bench.executor.hand_over([place("E1", "entry")], 5, 0)
         bench.executor.hand_over([place("S1", "stop")], 6, 0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await bench.left.wait()
         assert bench.sent == ["S1"]
         await turns()
         assert bench.reports[0].reason.startswith("intent not durable in time")
 
-    scenario(script, protective_wait_s=0.01, entry_wait_s=30)
+    scenario(script, protective_wait_s=0.01, entry_wait_s=60)
 
 
 def test_commands_of_a_lane_leave_in_the_order_they_were_decided() -> None:
@@ -187,7 +187,10 @@ def test_the_cancel_of_an_entry_stays_behind_it_and_is_never_dropped() -> None:
         bench.executor.hand_over([CancelOrder(order=entry.order)], 6, 0)
         await bench.executor.drained()
 
-    told = [(report.command, report.status.value) for report in scenario(durable, protective_wait_s=0.0).reports]
+    told = [
+        (report.command, report.status.value)
+        for report in scenario(durable, protective_wait_s=0.0, entry_wait_s=60).reports
+    ]
     assert told == [("place", "SENT"), ("cancel", "SENT")]
     told = [(report.command, report.status.value) for report in scenario(too_late, entry_wait_s=0.01).reports]
     assert told == [("place", "DROPPED"), ("cancel", "SENT")]
