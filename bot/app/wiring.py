@@ -209,7 +209,7 @@ def assemble(
         view=view,
         handler=intake,
         owners={VENUE_TIMERS: lambda key: venue.on_timer(key, market.market)},
-        numbered=(ids, log),
+        numbered=(ids, log, view),
         commands=commands,
         outbox=executor,
         observers=(journal.put, *observers),

@@ -52,7 +52,10 @@ class Event(Struct, frozen=True, kw_only=True):
 
 def text(value: Decimal | None) -> str | None:
     """Money or a quantity as the journal holds it: plain notation, no exponent, None stays None."""
-    return None if value is None else format(value, "f")
+    if value is None:
+        return None
+    written = str(value)  # three times as fast, and the same unless it has an exponent
+    return format(value, "f") if "E" in written else written
 
 
 def rounded(value: Decimal) -> Decimal:

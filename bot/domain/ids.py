@@ -11,6 +11,7 @@ from bot.domain.errors import InvariantError
 from bot.domain.values import MS
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 LEGS = ("entry", "stop", "tier_1", "tier_2", "tier_3", "tier_4", "close")
 
 
@@ -18,7 +19,8 @@ def base32(value: int, length: int) -> str:
     """`value` as exactly `length` Crockford letters; raises if it does not fit."""
     if value < 0 or value >> (5 * length):
         raise InvariantError(f"id part {value} does not fit {length} letters")
-    return "".join(_ALPHABET[(value >> (5 * i)) & 31] for i in range(length - 1, -1, -1))
+    pairs = [_PAIRS[(value >> shift) & 1023] for shift in range(10 * (length // 2) - 10, -1, -10)]
+    return "".join(pairs) if length % 2 == 0 else _ALPHABET[value >> (5 * length - 5)] + "".join(pairs)
 
 
 def account_tag(account: str) -> str:
@@ -33,24 +35,28 @@ class IdSource:
     """Hands out the ids of one frame. The engine calls `begin` with each frame it takes."""
 
     def __init__(self, *, account: str, session: int) -> None:
-        self._tag = account_tag(account)
         self._session = session
+        self._account_and_session = account_tag(account) + base32(session, 5)
         self._frame = 0
-        self._now_ms = 0
+        self._now_ns = 0
         self._k = 0
+        self._stamp = ""  # time, session and frame in 10, 4 and 8 letters, once one of them is asked for
 
     def begin(self, frame: int, now_ns: int) -> None:
-        self._frame, self._now_ms, self._k = frame, now_ns // MS, 0
+        self._frame, self._now_ns, self._k, self._stamp = frame, now_ns, 0, ""
 
     def unique(self) -> str:
-        k = self._next()
-        return base32((self._now_ms << 80) | (self._session << 60) | (self._frame << 20) | k, 26)
+        return self._stamped() + self._next()
 
     def client_order_id(self, leg: str, attempt: int = 0) -> str:
-        k = self._next()
-        parts = ((self._session, 5), (self._frame, 8), (k, 4), (LEGS.index(leg), 2), (attempt, 2))
-        return self._tag + "".join(base32(value, length) for value, length in parts)
+        frame = self._stamped()[-8:]
+        return f"{self._account_and_session}{frame}{self._next()}{base32(LEGS.index(leg), 2)}{base32(attempt, 2)}"
 
-    def _next(self) -> int:
+    def _stamped(self) -> str:
+        if not self._stamp:
+            self._stamp = base32((self._now_ns // MS << 60) | (self._session << 40) | self._frame, 22)
+        return self._stamp
+
+    def _next(self) -> str:
         self._k += 1
-        return self._k
+        return base32(self._k, 4)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -35,9 +36,19 @@ class Round(StrEnum):
 
 def exact(x: float | Decimal | str) -> Decimal:
     """The shortest decimal that reads back as `x`; refuses NaN and infinities."""
-    value = x if isinstance(x, Decimal) else Decimal(repr(x) if isinstance(x, float) else x)
+    if isinstance(x, float):
+        return _shortest(x) if x else _finite(Decimal(repr(x)))  # 0.0 and -0.0 are one key, but not one text
+    return _finite(x if isinstance(x, Decimal) else Decimal(x))
+
+
+@lru_cache(maxsize=256)  # one decision asks for the same few prices and limits again and again
+def _shortest(x: float) -> Decimal:
+    return _finite(Decimal(repr(x)))
+
+
+def _finite(value: Decimal) -> Decimal:
     if not value.is_finite():
-        raise InvariantError(f"not a finite number: {x!r}")
+        raise InvariantError(f"not a finite number: {value}")
     return value
 
 
@@ -62,7 +73,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
     def price(self, x: float | Decimal | str, rounding: Round) -> Decimal:
         """`x` on the tick grid, rounded as named."""
-        return (exact(x) / self.tick).to_integral_value(rounding.value) * self.tick
+        return (exact(x) / self.tick).to_integral_value(rounding) * self.tick
 
     def quantity(self, x: float | Decimal | str) -> Decimal:
         """`x` on the step grid, always rounded towards zero (never more than asked for)."""

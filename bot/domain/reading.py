@@ -24,6 +24,10 @@ class ReadingState(StrEnum):
     MISSING = "MISSING"
 
 
+# Python 3.11 looks a member up slowly, and every guard asks for some.
+FRESH, STALE, PARTIAL, MISSING = ReadingState.FRESH, ReadingState.STALE, ReadingState.PARTIAL, ReadingState.MISSING
+
+
 class Reading(Struct, Generic[T], frozen=True, kw_only=True):
     """`key` is an instrument id, or a coin (`BTC`) for max pain and walls. `value` is None iff the reading is missing.
 
@@ -45,10 +49,10 @@ class Reading(Struct, Generic[T], frozen=True, kw_only=True):
 
     def state(self, now_ns: int) -> ReadingState:
         if self.value is None:
-            return ReadingState.MISSING
+            return MISSING
         if now_ns - self.observed_ns > self.max_age_ns:
-            return ReadingState.STALE
-        return ReadingState.PARTIAL if self.partial else ReadingState.FRESH
+            return STALE
+        return PARTIAL if self.partial else FRESH
 
 
 class Taker(Struct, frozen=True, kw_only=True):

@@ -19,21 +19,24 @@ class Direction(StrEnum):
     LONG = "long"
     SHORT = "short"
 
-    @property
-    def sign(self) -> int:
-        return 1 if self is Direction.LONG else -1
+    def __init__(self, name: str) -> None:
+        self.sign = 1 if name == "long" else -1
 
     @property
     def opposite(self) -> Direction:
-        return Direction.SHORT if self is Direction.LONG else Direction.LONG
+        return SHORT if self.sign > 0 else LONG
 
     @property
     def entry_side(self) -> Side:
-        return Side.BUY if self is Direction.LONG else Side.SELL
+        return Side.BUY if self.sign > 0 else Side.SELL
 
     @property
     def exit_side(self) -> Side:
         return self.opposite.entry_side
+
+
+# Python 3.11 looks an enum's member up slowly, and a decision asks dozens of times: it uses these names.
+LONG, SHORT = Direction.LONG, Direction.SHORT
 
 
 class Side(StrEnum):
@@ -45,6 +48,9 @@ class Outcome(StrEnum):
     PASS = "PASS"
     BLOCK = "BLOCK"
     ABSTAIN = "ABSTAIN"
+
+
+PASS, BLOCK, ABSTAIN = Outcome.PASS, Outcome.BLOCK, Outcome.ABSTAIN
 
 
 class TradingState(StrEnum):

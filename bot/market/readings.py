@@ -15,13 +15,15 @@ from msgspec import UNSET, Struct, UnsetType
 
 from bot.domain.errors import FeedError
 from bot.domain.reading import (
+    FRESH,
+    PARTIAL,
+    STALE,
     LiquidationClusters,
     LongShort,
     MaxPain,
     Ofi,
     OiDelta,
     Reading,
-    ReadingState,
     Regime,
     Taker,
     Walls,
@@ -54,7 +56,7 @@ SOURCES: dict[str, SourceRule] = {
     "regime": SourceRule((OWN,), 2 * BAR_S, INSTRUMENT, Regime),
 }
 
-_USABLE = (ReadingState.FRESH, ReadingState.PARTIAL)
+_USABLE = (FRESH, PARTIAL)
 
 
 def rule_of(name: str) -> SourceRule:
@@ -104,9 +106,9 @@ class ReadingStore:
         stale: Reading[Any] | None = None
         for reading in self._in_order(name, key, own):
             state = reading.state(now_ns)
-            if state is ReadingState.FRESH or state is ReadingState.PARTIAL:
+            if state is FRESH or state is PARTIAL:
                 return reading
-            if stale is None and state is ReadingState.STALE:
+            if stale is None and state is STALE:
                 stale = reading
             seen.append(reading)
         return _missing(name, key, seen, now_ns) if stale is None else stale

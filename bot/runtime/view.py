@@ -15,7 +15,10 @@ from bot.trading.state import State
 
 
 class LiveView:
-    """`now_ns` is set by the engine with each frame."""
+    """`now_ns` is set by the engine with each frame, and `begin` called before anything of the frame is applied.
+
+    Guards, sizing and positions ask for the same readings: each is worked out once a frame, when it is first asked for.
+    """
 
     def __init__(
         self, market: Market, portfolio: Portfolio, state: State, instruments: Mapping[str, Instrument]
@@ -23,6 +26,11 @@ class LiveView:
         self.now_ns = 0
         self.portfolio = portfolio
         self._market, self._state, self._instruments = market, state, instruments
+        self._readings: dict[tuple[str, str], Reading[Any]] = {}  # of this frame
+
+    def begin(self, frame: int, now_ns: int) -> None:
+        if self._readings:
+            self._readings.clear()
 
     @property
     def state(self) -> TradingState:
@@ -42,4 +50,7 @@ class LiveView:
         return self._market.market(instrument)
 
     def reading(self, name: str, instrument: str) -> Reading[Any]:
-        return self._market.reading(name, instrument, self.now_ns)
+        known = self._readings.get((name, instrument))
+        if known is None:
+            known = self._readings[name, instrument] = self._market.reading(name, instrument, self.now_ns)
+        return known

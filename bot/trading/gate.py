@@ -17,7 +17,7 @@ from bot.domain.events import GATE, Emit, text
 from bot.domain.instrument import Round
 from bot.domain.messages import Message, OutsideSignal
 from bot.domain.ports import Guard, IdFactory, View
-from bot.domain.values import Decision, Outcome, Signal, Verdict
+from bot.domain.values import ABSTAIN, BLOCK, Decision, Signal, Verdict
 from bot.trading.guards.probation import Probation
 from bot.trading.guards.risk_limits import RiskLimits
 from bot.trading.risk import is_reversal
@@ -117,25 +117,24 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - whatever one guard raises, the others still answer
             said = f"{type(error).__name__}: {error}"
             errors.append(_event("INTEL_ERROR", signal, {"guard": guard.name, "error": said}))
-            outcome = Outcome.BLOCK if guard.safety else Outcome.ABSTAIN
+            outcome = BLOCK if guard.safety else ABSTAIN
             return Verdict(guard=guard.name, version=guard.version, outcome=outcome, reason=f"raised {said}")
 
     def _blind(self, signal: Signal, verdicts: Sequence[Verdict]) -> bool:
         """Whether every data guard that applies abstained. A guard without readings is no data guard."""
-        outcomes = {
-            verdict.outcome
-            for guard, verdict in zip(self._guards, verdicts, strict=True)
-            if guard.needs and not guard.safety and guard.applies(signal.direction)
-        }
-        return outcomes == {Outcome.ABSTAIN}
+        asked = False
+        for guard, verdict in zip(self._guards, verdicts, strict=True):
+            if guard.needs and not guard.safety and guard.applies(signal.direction):
+                if verdict.outcome is not ABSTAIN:
+                    return False
+                asked = True
+        return asked
 
     def _refuse_size(self, verdicts: list[Verdict], sized: Sized) -> None:
         """The limits' second look, at the sized order, replaces their first."""
         for i, guard in enumerate(self._guards):
             if guard.name == RiskLimits.name:
-                verdicts[i] = Verdict(
-                    guard=guard.name, version=guard.version, outcome=Outcome.BLOCK, reason=sized.reason
-                )
+                verdicts[i] = Verdict(guard=guard.name, version=guard.version, outcome=BLOCK, reason=sized.reason)
 
     # --- what is journaled ---
 
@@ -144,7 +143,7 @@ class Gate:
         events = [
             _event(guard.event, signal, _blocked(verdict))
             for guard, verdict in zip(self._guards, decision.verdicts, strict=True)
-            if verdict.outcome is Outcome.BLOCK
+            if verdict.outcome is BLOCK
         ]
         if decision.allowed and decision.blind and not decision.reversal:
             events.append(_event("BLIND_ENTRY", signal, {"multiplier": decision.multiplier}))
@@ -169,7 +168,10 @@ class Gate:
 
 
 def _blocker(verdicts: Sequence[Verdict]) -> str | None:
-    return next((verdict.guard for verdict in verdicts if verdict.outcome is Outcome.BLOCK), None)
+    for verdict in verdicts:
+        if verdict.outcome is BLOCK:
+            return verdict.guard
+    return None
 
 
 def _market_price(instrument: str, view: View) -> Decimal | None:
@@ -187,7 +189,7 @@ def _event(kind: str, signal: Signal, data: dict[str, Any], key: str | None = No
         corr=signal.signal_id,
         key=key,
         because=signal.signal_id,
-        data={"signal_id": signal.signal_id, "direction": signal.direction.value, **data},
+        data={"signal_id": signal.signal_id, "direction": str(signal.direction), **data},
     )
 
 
@@ -213,7 +215,7 @@ def _idea(idea: Signal | OutsideSignal, signal_id: str) -> dict[str, Any]:
     return {
         "signal_id": signal_id,
         "strategy": idea.strategy,
-        "direction": idea.direction.value,
+        "direction": str(idea.direction),
         "strength": idea.strength,
         "price": text(idea.price),
         **outside,
@@ -234,6 +236,10 @@ def _verdict_data(verdict: Verdict) -> dict[str, Any]:
     return {
         "guard": verdict.guard,
         "version": verdict.version,
-        "outcome": verdict.outcome.value,
-        **_blocked(verdict),
+        "outcome": str(verdict.outcome),
+        "value": verdict.value,
+        "threshold": verdict.threshold,
+        "reading_source": verdict.reading_source,
+        "reading_age_s": verdict.reading_age_s,
+        "reason": verdict.reason,
     }

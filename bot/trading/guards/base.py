@@ -10,16 +10,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from msgspec import Struct
 from pydantic import Field, field_validator
 
 from bot.domain import params
 from bot.domain.events import text
 from bot.domain.instrument import exact
 from bot.domain.ports import View
-from bot.domain.reading import Reading, ReadingState
-from bot.domain.values import Direction, Outcome, Signal, Verdict
+from bot.domain.reading import FRESH, STALE, Reading, ReadingState
+from bot.domain.values import ABSTAIN, BLOCK, LONG, PASS, Direction, Outcome, Signal, Verdict
 from bot.trading.exits.walls import DEFAULTS, TargetParams
 from bot.trading.risk import RiskParams
 
@@ -59,7 +60,7 @@ class GuardContext:
     targets: TargetParams = DEFAULTS
 
 
-class Finding(NamedTuple):
+class Finding(Struct, frozen=True):
     """An answer before it is signed: `value` and `threshold` are decimal text, None where there was no number."""
 
     outcome: Outcome
@@ -69,12 +70,12 @@ class Finding(NamedTuple):
 
 
 def judged(blocks: bool, value: str | None, threshold: str | None, reason: str = "") -> Finding:
-    return Finding(Outcome.BLOCK if blocks else Outcome.PASS, reason, value, threshold)
+    return Finding(BLOCK if blocks else PASS, reason, value, threshold)
 
 
 def shown(x: Decimal | float) -> str:
     """A number for a verdict, to four places. Only for showing: guards compare before they round."""
-    return format(exact(x).quantize(FOUR_PLACES), "f")
+    return text(exact(x).quantize(FOUR_PLACES)) or ""
 
 
 def plain(x: Decimal | float) -> str:
@@ -115,14 +116,16 @@ class GuardBase(ABC, Generic[P]):
     def check(self, signal: Signal, view: View) -> Verdict: ...
 
     def verdict(self, finding: Finding, reading: Reading[Any] | None = None, now_ns: int = 0) -> Verdict:
-        age_s = None if reading is None else reading.age_s(now_ns)
+        source = age_s = None
+        if reading is not None:
+            source, age_s = reading.source or None, reading.age_s(now_ns)
         return Verdict(
             guard=self.name,
             version=self.version,
             outcome=finding.outcome,
             value=finding.value,
             threshold=finding.threshold,
-            reading_source=None if reading is None else reading.source or None,
+            reading_source=source,
             reading_age_s=None if age_s is None else round(age_s, 3),
             reason=finding.reason,
         )
@@ -131,39 +134,40 @@ class GuardBase(ABC, Generic[P]):
 class DataGuard(GuardBase[D], Generic[D, T]):
     """A guard that looks at one reading, the first of `needs`, and fails open: what is not known does not block.
 
-    A guard that can make something of a PARTIAL reading says so in `judges`.
+    A guard that can make something of a PARTIAL reading says so in `judges`; all judge a FRESH one.
     """
 
-    judges: ClassVar[frozenset[ReadingState]] = frozenset({ReadingState.FRESH})
+    judges: ClassVar[frozenset[ReadingState]] = frozenset({FRESH})
 
     @abstractmethod
     def judge(self, signal: Signal, view: View, data: T) -> Finding: ...
 
     def check(self, signal: Signal, view: View) -> Verdict:
         if not self.applies(signal.direction):
-            return self.verdict(Finding(Outcome.PASS, "filters longs only"))
+            return self.verdict(Finding(PASS, "filters longs only"))
+        now_ns = view.now_ns
         reading: Reading[T] = view.reading(self.needs[0], signal.instrument)
-        state = reading.state(view.now_ns)
-        if reading.value is None or state not in self.judges:
-            finding = Finding(self._on_missing, _unusable(reading, state, view.now_ns))
+        value, state = reading.value, reading.state(now_ns)
+        if value is not None and (state is FRESH or state in self.judges):
+            finding = self.judge(signal, view, value)
         else:
-            finding = self.judge(signal, view, reading.value)
-        return self.verdict(finding, reading, view.now_ns)
+            finding = Finding(self._on_missing, _unusable(reading, state, now_ns))
+        return self.verdict(finding, reading, now_ns)
 
     @property
     def _on_missing(self) -> Outcome:
-        return Outcome.BLOCK if self.params.on_missing == "block" else Outcome.ABSTAIN
+        return BLOCK if self.params.on_missing == "block" else ABSTAIN
 
 
 class LongFilter(DataGuard[L, T], Generic[L, T]):
     """A data guard that filters longs, and with `mirror_short` shorts by the mirror image of its rule."""
 
     def applies(self, direction: Direction) -> bool:
-        return direction is Direction.LONG or self.params.mirror_short
+        return direction is LONG or self.params.mirror_short
 
 
 def _unusable(reading: Reading[Any], state: ReadingState, now_ns: int) -> str:
     said = f"{reading.name} {state}"
-    if state is ReadingState.STALE:
+    if state is STALE:
         return f"{said}: {reading.age_s(now_ns):.0f} s old, limit {reading.max_age_ns / 1e9:.0f} s"
     return f"{said}: {reading.reason}" if reading.reason else said

@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 from bot.domain import params
 from bot.domain.ports import View
 from bot.domain.reading import LongShort
-from bot.domain.values import Direction, Signal
-from bot.trading.guards.base import Finding, LongFilter, LongFilterParams, judged, plain, shown
+from bot.domain.values import SHORT, Signal
+from bot.trading.guards.base import Finding, GuardContext, LongFilter, LongFilterParams, judged, plain, shown
 
 
 class LongTrapParams(LongFilterParams):
@@ -36,11 +36,15 @@ class LongTrap(LongFilter[LongTrapParams, LongShort]):
     needs: ClassVar[tuple[str, ...]] = ("long_short",)
     Params: ClassVar[type[params.Params]] = LongTrapParams
 
+    def __init__(self, settings: LongTrapParams, context: GuardContext) -> None:
+        super().__init__(settings, context)
+        self._threshold = plain(settings.ratio)
+
     def judge(self, signal: Signal, view: View, data: LongShort) -> Finding:
         limit = self.params.ratio
-        if signal.direction is Direction.SHORT:
+        if signal.direction is SHORT:
             return judged(data.ratio * limit < 1, shown(data.ratio), shown(1 / limit))
         usual = data.percentile_95 if self.params.percentile else None
         if usual is None or usual <= limit:
-            return judged(data.ratio > limit, shown(data.ratio), plain(limit))
+            return judged(data.ratio > limit, shown(data.ratio), self._threshold)
         return judged(data.ratio >= usual, shown(data.ratio), plain(usual), "its own 95th percentile of 30 days")

@@ -10,8 +10,8 @@ from pydantic import Field
 from bot.domain import params
 from bot.domain.ports import View
 from bot.domain.reading import Taker
-from bot.domain.values import Direction, Outcome, Signal
-from bot.trading.guards.base import Finding, LongFilter, LongFilterParams, judged, plain, shown
+from bot.domain.values import ABSTAIN, SHORT, Signal
+from bot.trading.guards.base import Finding, GuardContext, LongFilter, LongFilterParams, judged, plain, shown
 
 
 class TakerAggressionParams(LongFilterParams):
@@ -26,10 +26,14 @@ class TakerAggression(LongFilter[TakerAggressionParams, Taker]):
     needs: ClassVar[tuple[str, ...]] = ("taker_5m",)
     Params: ClassVar[type[params.Params]] = TakerAggressionParams
 
+    def __init__(self, settings: TakerAggressionParams, context: GuardContext) -> None:
+        super().__init__(settings, context)
+        self._threshold = plain(settings.ratio)
+
     def judge(self, signal: Signal, view: View, data: Taker) -> Finding:
         if data.sell_usd <= 0:
-            return Finding(Outcome.ABSTAIN, "no taker sales, so there is no ratio")
+            return Finding(ABSTAIN, "no taker sales, so there is no ratio")
         limit, ratio = self.params.ratio, shown(data.buy_usd / data.sell_usd)
-        if signal.direction is Direction.SHORT:
+        if signal.direction is SHORT:
             return judged(limit * data.buy_usd >= data.sell_usd, ratio, shown(1 / limit))
-        return judged(data.buy_usd <= limit * data.sell_usd, ratio, plain(limit))
+        return judged(data.buy_usd <= limit * data.sell_usd, ratio, self._threshold)

@@ -8,13 +8,14 @@ reaches every price at which one would block.
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cached_property
 from typing import ClassVar
 
 from bot.domain import params
 from bot.domain.instrument import Instrument, Round, exact
 from bot.domain.ports import View
-from bot.domain.reading import ReadingState, Walls
-from bot.domain.values import Direction, Outcome, Signal
+from bot.domain.reading import FRESH, PARTIAL, ReadingState, Walls
+from bot.domain.values import ABSTAIN, LONG, Direction, Signal
 from bot.trading.exits.walls import has_room, institutional, min_room, wall_target
 from bot.trading.guards.base import Finding, GuardContext, LongFilter, LongFilterParams, judged, price_now, shown
 
@@ -29,33 +30,37 @@ class WallResistance(LongFilter[WallResistanceParams, Walls]):
     name: ClassVar[str] = "wall_resistance"
     event: ClassVar[str] = "WALL_RESISTANCE_BLOCK"
     needs: ClassVar[tuple[str, ...]] = ("walls",)
-    judges: ClassVar[frozenset[ReadingState]] = frozenset({ReadingState.FRESH, ReadingState.PARTIAL})
+    judges: ClassVar[frozenset[ReadingState]] = frozenset({FRESH, PARTIAL})
     Params: ClassVar[type[params.Params]] = WallResistanceParams
 
     def __init__(self, settings: WallResistanceParams, context: GuardContext) -> None:
         super().__init__(settings, context)
         self._room = min_room(context.round_trip, context.stop_fraction, context.targets)
 
+    @cached_property
+    def _needed(self) -> str:
+        return shown(self._room * 100)
+
     def judge(self, signal: Signal, view: View, data: Walls) -> Finding:
         price, side = price_now(signal, view), signal.direction
         instrument = view.instrument(signal.instrument)
         nearest = _nearest(data, side, price)
-        needed = shown(self._room * 100)
+        needed = self._needed
         if nearest is not None:
             target = wall_target(nearest, side, instrument, self.context.targets)
             room = shown(side.sign * (target - price) * 100 / price)
             if not has_room(price, target, side, self._room):
                 return judged(True, room, needed, f"institutional wall at {nearest:.2f}, price {price:f}")
         if not self._covered(price, side, instrument, data):
-            seen_pct = data.ask_coverage_pct if side is Direction.LONG else data.bid_coverage_pct
-            return Finding(Outcome.ABSTAIN, f"not seen beyond {seen_pct:.4g} %", threshold=needed)
+            seen_pct = data.ask_coverage_pct if side is LONG else data.bid_coverage_pct
+            return Finding(ABSTAIN, f"not seen beyond {seen_pct:.4g} %", threshold=needed)
         if nearest is None:
             return judged(False, None, needed, "no institutional wall in sight")
         return judged(False, room, needed, f"institutional wall at {nearest:.2f}, price {price:f}")
 
     def _covered(self, price: Decimal, side: Direction, instrument: Instrument, data: Walls) -> bool:
         """Whether depth reaches the farthest price at which a wall would still block."""
-        seen_pct = data.ask_coverage_pct if side is Direction.LONG else data.bid_coverage_pct
+        seen_pct = data.ask_coverage_pct if side is LONG else data.bid_coverage_pct
         enough = instrument.price(price * (1 + side.sign * self._room), Round.away_from_entry(side))
         reach = price * (100 + side.sign * exact(seen_pct)) * (100 - side.sign * self.context.targets.offset_pct)
         return side.sign * (reach - enough * 10_000) >= 0

@@ -13,7 +13,7 @@ from bot.domain import params
 from bot.domain.ports import View
 from bot.domain.reading import WhaleCvd
 from bot.domain.values import Signal
-from bot.trading.guards.base import DataGuard, DataGuardParams, Finding, judged, plain, shown
+from bot.trading.guards.base import DataGuard, DataGuardParams, Finding, GuardContext, judged, plain, shown
 
 
 class WhaleConflictParams(DataGuardParams):
@@ -26,8 +26,12 @@ class WhaleConflict(DataGuard[WhaleConflictParams, WhaleCvd]):
     needs: ClassVar[tuple[str, ...]] = ("whale_cvd",)
     Params: ClassVar[type[params.Params]] = WhaleConflictParams
 
+    def __init__(self, settings: WhaleConflictParams, context: GuardContext) -> None:
+        super().__init__(settings, context)
+        self._threshold = plain(settings.intensity)
+
     def judge(self, signal: Signal, view: View, data: WhaleCvd) -> Finding:
         against = data.direction is signal.direction.opposite
         blocks = against and data.intensity >= self.params.intensity
         whales = f"whales {data.direction}" if data.direction else "whales undecided"
-        return judged(blocks, shown(data.intensity), plain(self.params.intensity), whales)
+        return judged(blocks, shown(data.intensity), self._threshold, whales)
