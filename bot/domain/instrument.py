@@ -36,20 +36,16 @@ class Round(StrEnum):
 
 def exact(x: float | Decimal | str) -> Decimal:
     """The shortest decimal that reads back as `x`; refuses NaN and infinities."""
-    if isinstance(x, float):
-        return _shortest(x) if x else _finite(Decimal(repr(x)))  # 0.0 and -0.0 are one key, but not one text
-    return _finite(x if isinstance(x, Decimal) else Decimal(x))
-
-
-@lru_cache(maxsize=256)  # one decision asks for the same few prices and limits again and again
-def _shortest(x: float) -> Decimal:
-    return _finite(Decimal(repr(x)))
-
-
-def _finite(value: Decimal) -> Decimal:
+    value = x if isinstance(x, Decimal) else _shortest(x) if isinstance(x, float) and x else Decimal(str(x))
     if not value.is_finite():
-        raise InvariantError(f"not a finite number: {value}")
+        raise InvariantError(f"not a finite number: {x!r}")
     return value
+
+
+@lru_cache(maxsize=256)
+def _shortest(x: float) -> Decimal:
+    """A decision asks for the same few prices and limits again and again. Not for zeros: 0.0 and -0.0 are one key."""
+    return Decimal(repr(x))
 
 
 class Instrument(Struct, frozen=True, kw_only=True):

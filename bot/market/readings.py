@@ -17,7 +17,6 @@ from bot.domain.errors import FeedError
 from bot.domain.reading import (
     FRESH,
     PARTIAL,
-    STALE,
     LiquidationClusters,
     LongShort,
     MaxPain,
@@ -102,16 +101,14 @@ class ReadingStore:
 
         `own` computes our own reading; it is asked only when its turn in the order comes.
         """
-        seen: list[Reading[Any]] = []
-        stale: Reading[Any] | None = None
+        unusable: list[Reading[Any]] = []
         for reading in self._in_order(name, key, own):
             state = reading.state(now_ns)
             if state is FRESH or state is PARTIAL:
                 return reading
-            if stale is None and state is STALE:
-                stale = reading
-            seen.append(reading)
-        return _missing(name, key, seen, now_ns) if stale is None else stale
+            unusable.append(reading)
+        stale = next((reading for reading in unusable if reading.value is not None), None)
+        return _missing(name, key, unusable, now_ns) if stale is None else stale
 
     def others_fresh(self, name: str, key: str, now_ns: int, own: Own = _nothing) -> list[Reading[Any]]:
         """The usable sources that did not decide."""
@@ -128,7 +125,7 @@ class ReadingStore:
 
 def _missing(name: str, key: str, readings: Sequence[Reading[Any]], now_ns: int) -> Reading[Any]:
     rule = rule_of(name)
-    reasons = dict.fromkeys(rule.sources, "nothing received yet") | {r.source: r.reason for r in readings}
+    reasons = {reading.source: reading.reason or "missing" for reading in readings}
     return Reading(
         name=name,
         key=key,
@@ -137,7 +134,7 @@ def _missing(name: str, key: str, readings: Sequence[Reading[Any]], now_ns: int)
         observed_ns=now_ns,
         received_ns=now_ns,
         max_age_ns=rule.max_age_s * NS,
-        reason="; ".join(f"{source}: {reason or 'missing'}" for source, reason in reasons.items()),
+        reason="; ".join([f"{source}: {reasons.get(source, 'nothing received yet')}" for source in rule.sources]),
     )
 
 

@@ -198,7 +198,9 @@ class InstrumentMarket:
         return _age(self._trade_ns, now_ns)
 
     def mark_age_ns(self, now_ns: int) -> int | None:
-        return {"venue": _age(self._mark_ns, now_ns), "mid": self.book_age_ns(now_ns)}.get(self.mark_source)
+        if self.venue_mark is not None:
+            return _age(self._mark_ns, now_ns)
+        return None if self.book.mid is None else self.book_age_ns(now_ns)
 
     @property
     def funding_rate(self) -> float | None:
@@ -240,6 +242,7 @@ class Market:
         made = [InstrumentMarket(each, params or MarketParams(), self._take_note) for each in instruments]
         self._by_id = {market.instrument.id: market for market in made}
         self._by_symbol = {market.instrument.symbol: market for market in made}
+        self._keys: dict[tuple[str, str], tuple[InstrumentMarket, str]] = {}  # of a reading's name and an instrument
 
     def apply(self, message: MarketMessage, now_ns: int) -> str:
         """The id of the instrument it was about. Raises FeedError for a symbol that is not followed, or a nameless
@@ -264,10 +267,11 @@ class Market:
             market.feed_down(reason)
 
     def market(self, instrument_id: str) -> InstrumentMarket:
-        market = self._by_id.get(instrument_id)
-        if market is None:
-            raise FeedError(f"instrument {instrument_id!r} is not followed; followed are {', '.join(self._by_id)}")
-        return market
+        try:
+            return self._by_id[instrument_id]
+        except KeyError:
+            followed = ", ".join(self._by_id)
+            raise FeedError(f"instrument {instrument_id!r} is not followed; followed are {followed}") from None
 
     def by_symbol(self, symbol: str) -> InstrumentMarket:
         market = self._by_symbol.get(symbol)
@@ -286,8 +290,12 @@ class Market:
         return self.store.others_fresh(name, key, now_ns, lambda: market.own(name, key, now_ns))
 
     def _keyed(self, name: str, instrument_id: str) -> tuple[InstrumentMarket, str]:
-        market = self.market(instrument_id)
-        return market, market.instrument.base if rule_of(name).keyed_by == COIN else instrument_id
+        found = self._keys.get((name, instrument_id))
+        if found is None:
+            market = self.market(instrument_id)
+            key = market.instrument.base if rule_of(name).keyed_by == COIN else instrument_id
+            found = self._keys[name, instrument_id] = market, key
+        return found
 
     def _only(self) -> InstrumentMarket:
         if len(self._by_id) != 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bot.domain.instrument import Instrument
@@ -25,6 +25,7 @@ class LiveView:
     ) -> None:
         self.now_ns = 0
         self.portfolio = portfolio
+        self.market: Callable[[str], MarketView] = market.market
         self._market, self._state, self._instruments = market, state, instruments
         self._readings: dict[tuple[str, str], Reading[Any]] = {}  # of this frame
 
@@ -45,9 +46,6 @@ class LiveView:
 
     def instrument(self, instrument: str) -> Instrument:
         return self._instruments[instrument]
-
-    def market(self, instrument: str) -> MarketView:
-        return self._market.market(instrument)
 
     def reading(self, name: str, instrument: str) -> Reading[Any]:
         known = self._readings.get((name, instrument))

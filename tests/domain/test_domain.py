@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvariantError
@@ -51,6 +51,24 @@ def test_an_id_part_that_does_not_fit_is_an_invariant_breach_not_a_wrong_id() ->
         base32(32**2, 2)
 
 
+@given(st.integers(1, 27).flatmap(lambda n: st.tuples(st.integers(0, 32**n - 1), st.just(n))))
+def test_letters_are_the_number_in_base_32(number: tuple[int, int]) -> None:
+    value, length = number
+    letters = base32(value, length)
+    assert len(letters) == length
+    digits = ["0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(letter) for letter in letters]
+    assert sum(digit * 32**place for place, digit in enumerate(reversed(digits))) == value
+
+
+def test_an_id_holds_time_session_frame_and_place() -> None:
+    ids = IdSource(account="main", session=3)
+    for frame in (7, 8):
+        ids.begin(frame, NOW)
+        for k in (1, 2):
+            assert ids.unique() == base32(NOW // 1_000_000 << 80 | 3 << 60 | frame << 20 | k, 26)
+        assert ids.client_order_id("tier_2", 5)[4:] == base32(((3 << 60 | frame << 20 | 3) << 20) | 3 << 10 | 5, 21)
+
+
 @pytest.mark.parametrize(
     ("price", "rounding", "on_grid"),
     [
@@ -79,6 +97,12 @@ def test_prices_and_quantities_stand_on_the_grid_and_never_more_than_asked(value
 def test_no_number_that_is_none_crosses_the_money_border(bad: float | Decimal) -> None:
     with pytest.raises(InvariantError, match="not a finite number"):
         exact(bad)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 2.0, 65000.1])))
+def test_a_float_becomes_its_shortest_decimal_whatever_was_asked_before(numbers: list[float]) -> None:
+    assert [str(exact(x)) for x in numbers] == [str(Decimal(repr(x))) for x in numbers]
+    assert str(exact(Decimal("2.00"))) == "2.00"  # equal to 2.0, and another text
 
 
 def test_rounding_directions_by_side_never_favour_us() -> None:
@@ -119,6 +143,12 @@ def test_money_is_kept_as_plain_text() -> None:
     assert text(None) is None
     assert canonical({"b": Decimal("1.50"), "a": [1, None]}) == b'{"a":[1,null],"b":"1.50"}'
     assert rounded(Decimal(65000) / 3) == Decimal("21666.66666667")
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=None) | st.decimals(places=12))
+def test_money_never_has_an_exponent(value: Decimal) -> None:
+    assume(abs(value.adjusted()) < 1000)  # more zeros than anybody wants to see
+    assert text(value) == format(value, "f")
 
 
 def test_what_cannot_be_kept_is_an_error() -> None:

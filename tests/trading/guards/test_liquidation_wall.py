@@ -76,6 +76,11 @@ def test_the_largest_in_range_is_shown() -> None:
     assert nothing.reason == "no short liquidations within 0.5 % above price"
 
 
+def test_of_equally_large_ones_the_first_is_shown() -> None:
+    found = check(("65300", "7000000", SHORT), ("65100", "7000000", SHORT), ("65200", "7000000.00", SHORT))
+    assert found.reason == "short liquidations at 65300, price 65000.0"
+
+
 def test_clusters_of_our_own_model_decide_only_when_told_to() -> None:
     cluster = ("65100", "9000000", SHORT)
     assert check(cluster, model=True).outcome is ABSTAIN
