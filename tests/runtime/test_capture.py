@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import lzma
+import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import zstandard
+from msgspec.structs import replace
 
 from bot.domain.errors import TapeError
 from bot.domain.frames import Frame, Lane
+from bot.domain.market import Bar
 from bot.runtime.capture import ImportReport, import_capture, known_instruments, listed_instruments
 from bot.runtime.tape import Tape
 
@@ -144,6 +148,60 @@ def test_what_cannot_be_imported_leaves_nothing_behind(tmp_path: Path, raw: byte
     with pytest.raises(TapeError, match=sentence):
         run(tmp_path, raw)
     assert [file.name for file in tmp_path.iterdir()] == ["capture"]
+
+
+# --- history --------------------------------------------------------------------------------------------------------
+
+ETH = replace(BTC, id="binanceusdm:ETHUSDT", symbol="ETHUSDT")
+WIDTHS_MS = {"1m": 60_000, "5m": 300_000}
+
+
+def klines(folder: Path, name: str, interval: str = "5m", count: int = 3) -> Path:
+    """A file of as many klines, of which the last one does not count."""
+    width_ms = WIDTHS_MS[interval]
+    starts = [1_723_161_000_000 + index * width_ms for index in range(count)]
+    rows = [[ms, "9", "11", "8", "10", "1", ms + width_ms - 1, "100", 7, "0.5", "50", "0"] for ms in starts]
+    (folder / name).write_text(json.dumps(rows))
+    return folder / name
+
+
+def import_with(tmp_path: Path, *warmup: str, raw: bytes = b"") -> ImportReport:
+    (tmp_path / "capture").write_bytes(raw or capture(QUOTE))
+    out = tmp_path / "tape"
+    return import_capture(tmp_path / "capture", out, venue="binanceusdm", instruments=[BTC, ETH], warmup=warmup)
+
+
+def test_klines_become_warm_up_bars(tmp_path: Path) -> None:
+    five, one = klines(tmp_path, "five"), klines(tmp_path, "one", "1m", 5)
+    assert import_with(tmp_path, str(five), str(one)).warmup_bars == 2 + 4
+    found = {width_s: bars for _, width_s, bars in Tape.open(tmp_path / "tape").warmup()}
+    assert found[300] == [
+        Bar(1_723_161_000_000_000_000 + index * 300 * 10**9, 9.0, 11.0, 8.0, 10.0, 100.0, 50.0, 7) for index in (0, 1)
+    ]
+    assert len(found[60]) == 4
+
+
+def test_klines_of_several_symbols_are_named(tmp_path: Path) -> None:
+    both = capture(QUOTE, QUOTE.replace(b"BTC", b"ETH").replace(b"btc", b"eth"))
+    file = klines(tmp_path, "klines=of 5m.json")
+    import_with(tmp_path, f"ETHUSDT={file}", raw=both)
+    assert [key for key, _, _ in Tape.open(tmp_path / "tape").warmup()] == [ETH.id]
+    shutil.rmtree(tmp_path / "tape")
+    with pytest.raises(TapeError, match=r"Name one of BTCUSDT, ETHUSDT: SYMBOL="):
+        import_with(tmp_path, str(file), raw=both)
+    assert not (tmp_path / "tape").exists()
+    assert import_with(tmp_path, str(file)).warmup_bars == 2  # a lone symbol needs no name
+
+
+def test_klines_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "none").write_text('{"code":-1121,"msg":"Invalid symbol."}')
+    for given, sentence in (("none", "none cannot be read as klines"), ("nowhere", "nowhere cannot be read as klines")):
+        with pytest.raises(TapeError, match=sentence):
+            import_with(tmp_path, str(tmp_path / given))
+    twice = str(klines(tmp_path, "twice"))
+    with pytest.raises(TapeError, match="klines of BTCUSDT, 300 s, were given already"):
+        import_with(tmp_path, twice, twice)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["capture", "none", "twice"]
 
 
 def test_no_such_file(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from bot.domain.errors import InvariantError, TapeError
 from bot.domain.frames import Frame, Lane
 from bot.domain.instrument import Instrument
+from bot.domain.market import Bar
 from bot.domain.values import NS
 from bot.runtime.tape import MANIFEST, Manifest, Tape
 from bot.runtime.tape_writer import BLOCK_NS, HOUR_NS, TapeWriter
@@ -351,6 +352,48 @@ def test_unknown_keys_of_a_manifest_are_tolerated(tmp_path: Path) -> None:
     tape = write(tmp_path / "tape", [frame(1)])
     edit_manifest(tape, mood="good")
     assert read(tape) == ([frame(1)], [])
+
+
+ROW = [T0 - 300 * NS, 100.5, 101, 99.5, 100, 5000.25, 1234, 17]
+ID = BTC.id
+
+
+def test_warm_up_bars_are_read_back(tmp_path: Path) -> None:
+    tape = write(tmp_path / "tape", [frame(1)])
+    assert list(Tape.open(tape).warmup()) == []
+    edit_manifest(tape, warmup={ID: {"300": [ROW], "60": []}})
+    bar = Bar(T0 - 300 * NS, 100.5, 101.0, 99.5, 100.0, 5000.25, 1234.0, 17)
+    assert list(Tape.open(tape).warmup()) == [(ID, 300, [bar]), (ID, 60, [])]
+
+
+def changed(index: int, value: Any) -> list[Any]:
+    return [*ROW[:index], value, *ROW[index + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "sentence"),
+    [
+        ({"binanceusdm:ETHUSDT": {"300": [ROW]}}, "'binanceusdm:ETHUSDT', which is not among the instruments"),
+        ({ID: {"five": [ROW]}}, "'five' is not a width in seconds"),
+        ({ID: {"0": [ROW]}}, "'0' is not a width"),
+        ({ID: {"-300": [ROW]}}, "'-300' is not a width"),
+        ({ID: {"3600": [ROW]}}, f"{ID}, 3600 s: a bar .* cannot start at"),
+        ({ID: {"300": [ROW, ROW]}}, f"{ID}, 300 s: the bar at .* follows"),
+        ({ID: {"300": [changed(2, 99)]}}, "outside its low and high"),
+        ({ID: {"300": [changed(6, 6000)]}}, "takers bought more"),
+        ({ID: {"300": [changed(1, 0)]}}, r"cannot be read: .*`\$\.warmup"),
+        ({ID: {"300": [changed(1, "100.5")]}}, r"cannot be read: Expected `float`"),
+        ({ID: {"300": [changed(7, 0)]}}, r"cannot be read: Expected `int` >= 1"),
+        ({ID: {"300": [changed(0, 1.5)]}}, r"cannot be read: Expected `int`"),
+        ({ID: {"300": [ROW[:-1]]}}, "of length 8"),
+        ({ID: [ROW]}, r"cannot be read: Expected `object`"),
+    ],
+)
+def test_warm_up_bars_that_cannot_be_used(tmp_path: Path, warmup: Any, sentence: str) -> None:
+    tape = write(tmp_path / "tape", [frame(1)])
+    edit_manifest(tape, warmup=warmup)
+    with pytest.raises(TapeError, match=sentence):
+        Tape.open(tape)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x28\xb5\x2f\xfd", pack(), pack(b"garbage")])
