@@ -24,7 +24,9 @@ RETURNS = 100
 CLOSES = RETURNS + 1
 LAGS = 4
 _LAST = 12  # returns, one hour
-_NO_VARIANCE = 1e-12  # standard deviation over the largest return, and variance of a ratio: less is what rounding leaves
+_NO_VARIANCE = (
+    1e-12  # standard deviation over the largest return, and variance of a ratio: less is what rounding leaves
+)
 _NO_RETURN = 1e-14  # a logarithm of prices is not known more exactly
 
 

@@ -30,6 +30,7 @@ from bot.market.flow import (
 )
 from bot.market.readings import COIN, ReadingStore, own_reading, rule_of
 from bot.market.regime import RegimeMeter, RegimeParams
+from bot.market.volumes import DAY_NS, DAY_S, Volumes
 from bot.market.walls import WallParams, WallTracker
 
 
@@ -241,6 +242,8 @@ class Market:
         self.notes: list[BookNote] = []  # drained by the engine after each frame
         made = [InstrumentMarket(each, params or MarketParams(), self._take_note) for each in instruments]
         self._by_id = {market.instrument.id: market for market in made}
+        self._volumes = Volumes()
+        self._day: int | None = None  # UTC day for which thresholds by volume are set
         self._by_symbol = {market.instrument.symbol: market for market in made}
         self._keys: dict[tuple[str, str], tuple[InstrumentMarket, str]] = {}  # of a reading's name and an instrument
 
@@ -255,16 +258,28 @@ class Market:
 
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""
+        if now_ns // DAY_NS != self._day:
+            self._begin_day(now_ns)
         for market in self._by_id.values():
             market.sample(now_ns)
 
     def warm_up(self, instrument_id: str, width_s: int, bars: Iterable[Bar]) -> None:
-        """Give an instrument finished bars of its past, as often as there are some; see `Bars.warm_up`."""
-        self.market(instrument_id).history.warm_up(width_s, bars)
+        """Give an instrument finished bars of its past, as often as there are some; see `Bars.warm_up`. Those of whole days
+        also say what a large wall is."""
+        market, bars = self.market(instrument_id), tuple(bars)
+        market.history.warm_up(width_s, bars)
+        if width_s == DAY_S:
+            self._volumes.add(market.instrument.base, bars)
+            self._day = None
 
     def feed_down(self, reason: str) -> None:
         for market in self._by_id.values():
             market.feed_down(reason)
+
+    def _begin_day(self, now_ns: int) -> None:
+        self._day = now_ns // DAY_NS
+        for market in self._by_id.values():
+            market.walls.set_institutional(self._volumes.institutional_usd(market.instrument.base, now_ns))
 
     def market(self, instrument_id: str) -> InstrumentMarket:
         try:

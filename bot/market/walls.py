@@ -40,7 +40,7 @@ Coin = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,32}$")]
 class WallParams(Params):
     min_age_s: int = Field(60, ge=1, le=3600, description="a wall stands after this long")
     institutional_usd: dict[Coin, Annotated[Decimal, Field(gt=0)]] = Field(
-        default_factory=dict, description="threshold by coin, e.g. {BTC = 25000000}"
+        default_factory=dict, description="threshold by coin, e.g. {BTC = 25000000}, else by its 7-day volume"
     )
     tiers: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field(
         (4,), description="ladder tiers that move in front of an institutional wall"
@@ -103,11 +103,16 @@ class WallTracker:
 
     def __init__(self, params: WallParams, coin: str, venue: str) -> None:
         self._min_age_s = params.min_age_s
-        self._institutional_usd = params.institutional_usd.get(coin, INSTITUTIONAL_USD)
-        self._threshold = float(self._institutional_usd)
+        self._fixed_usd = params.institutional_usd.get(coin)
+        self.set_institutional(INSTITUTIONAL_USD)
         self._venues = (venue,)
         self.last_ns: int | None = None
         self.reset()
+
+    def set_institutional(self, usd: Decimal) -> None:
+        """Of this day, by volume; the settings' own is not changed."""
+        self._institutional_usd = usd if self._fixed_usd is None else self._fixed_usd
+        self._threshold = float(self._institutional_usd)
 
     def reset(self) -> None:
         self._tracked: dict[Side, list[_Tracked]] = {side: [] for side in Side}

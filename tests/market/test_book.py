@@ -17,7 +17,7 @@ from bot.domain.values import Side
 from bot.market import book as module
 from bot.market.book import BUCKETS, BUFFERED, SWEEP_AT, Book
 
-WALLS = Path(__file__).resolve().parents[2] / "../shared/fixtures/quant/walls.json"
+WALLS = Path(__file__).resolve().parents[1] / "fixtures/quant/walls.json"
 BIDS: list[Level] = [(99.0, 1.0), (98.0, 2.0), (97.0, 3.0)]
 ASKS: list[Level] = [(101.0, 1.0), (102.0, 2.0), (103.0, 3.0)]
 
@@ -301,7 +301,6 @@ def from_scratch(book: Book, side: Side) -> list[float]:
     return sums
 
 
-@pytest.mark.skipif(not WALLS.exists(), reason="check values not here: ../shared")
 def test_buckets_match_the_check_values() -> None:
     case = json.loads(WALLS.read_text())
     asks = [(price, quantity) for price, quantity in case["asks"]]
@@ -316,6 +315,8 @@ def test_buckets_match_the_check_values() -> None:
         band = book.range_levels(Side.SELL, low, high)
         base = sum(quantity for _, quantity in band)
         assert sum(price * quantity for price, quantity in band) / base == pytest.approx(wall["vwap"], abs=1e-6)
+        assert (wall["vwap"] / case["mid"] - 1) * 1e4 == pytest.approx(wall["dist_bps"], abs=1e-3)
+    assert (case["max_bps"], case["bucket_bps"]) == (BUCKETS * 10, 10)
     assert median(x for x in usd if x) == pytest.approx(case["median_nonempty_bucket_usd"], abs=0.01)
 
 

@@ -29,13 +29,11 @@ from bot.market.flow import (
     micro_usd,
 )
 
-FIXTURE = Path(__file__).resolve().parents[2] / "../shared/fixtures/quant/flow.json"
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures/quant/flow.json"
 T0 = 1_700_000_000 * NS
 
 
 def fixture(name: str) -> Any:
-    if not FIXTURE.exists():
-        pytest.skip(f"no check values at {FIXTURE}")
     return json.loads(FIXTURE.read_text())[name]
 
 
@@ -128,6 +126,21 @@ def test_a_gap_starts_five_new_minutes_from_the_first_trade_after_it() -> None:
     assert value is not None
     assert value.buy_usd == 80_000
     assert value.sell_usd == 90_000
+
+
+def test_ratio_and_imbalance_of_the_check_values() -> None:
+    """The engine keeps both sums and compares by multiplication: a ratio without sells does not exist, nor does one of nothing."""
+    for case in fixture("taker"):
+        value, reason = taker((0, 0, True), (10, case["buy"], True), (20, case["sell"], False), min_usd=0).value(
+            T0 + 300 * NS
+        )
+        if case["ratio"] is None:
+            assert (value, reason) == (None, "no taker sells in 5 min")
+            continue
+        assert value is not None
+        assert float(value.buy_usd / value.sell_usd) == pytest.approx(case["ratio"], abs=1e-8)
+        imbalance = (value.buy_usd - value.sell_usd) / (value.buy_usd + value.sell_usd)
+        assert float(imbalance) == pytest.approx(case["imbalance"], abs=1e-8)
 
 
 # --- whales ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from bot.domain.values import NS, Side
 from bot.market.book import Book
 from bot.market.walls import WallParams, WallTracker
 
-FIXTURE = Path(__file__).resolve().parents[2] / "../shared/fixtures/quant/walls.json"
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures/quant/walls.json"
 T0 = 1_700_000_000 * NS
 M = 1_000_000
 SMALL = 20_000.0  # base resting in every ordinary bucket: about 2M USD
@@ -422,8 +422,6 @@ def test_a_hole_in_the_sampling_starts_over(hole_s: int, forgotten: bool) -> Non
 
 
 def test_the_walls_of_the_reference() -> None:
-    if not FIXTURE.exists():
-        pytest.skip(f"no check values at {FIXTURE}")
     data = json.loads(FIXTURE.read_text())
     asks = [(price, quantity) for price, quantity in data["asks"]]
     bids = [(2 * data["mid"] - price, quantity) for price, quantity in asks]
