@@ -94,9 +94,7 @@ class Bars:
     def gap(self) -> None:
         """Trades may have been missed: the bars under way are worth nothing."""
         self._since_ns = None
-        self._start_ns = self._end_ns = self._trades = 0
-        for series in self._series.values():
-            series.drop_running()
+        self._start_ns = self._end_ns = self._trades = 0  # the wider ones are found broken when they close
 
     def warm_up(self, width_s: int, bars: Iterable[Bar]) -> None:
         """History of one width: finished bars, in any order. It fills what our own trades do not cover whole; a bar whose
@@ -230,9 +228,6 @@ class Series:
             past[own.start_ns] = own
         for start_ns in sorted(past):
             self._append(past[start_ns])
-
-    def drop_running(self) -> None:
-        self._running = None
 
     def fill(self, bars: Iterable[Bar]) -> None:
         self._history.update((bar.start_ns, bar) for bar in bars)

@@ -127,6 +127,17 @@ def test_a_trade_of_an_empty_bar_that_has_passed_is_late_too() -> None:
     assert (stream.bars.late, stream.closed()) == (1, [180])
 
 
+def test_the_start_of_a_bar_belongs_to_it_also_when_the_clock_closed_the_one_before() -> None:
+    stream = started()
+    stream.trade(0)
+    stream.trade(59)
+    stream.sample(62)
+    stream.trade(60, 103.0)
+    stream.trade(120)
+    assert stream.bars.late == 0
+    assert [each.open for each in stream.bars.of(60).newest(2)] == [100.0, 103.0]
+
+
 def test_within_a_bar_the_order_of_arrival_counts() -> None:
     stream = started()
     stream.trade(30, 100.0)

@@ -235,6 +235,16 @@ def test_a_feed_that_breaks_ends_the_window_unless_history_mends_it() -> None:
     assert [bar.close for bar in btc.bars(300, 4)] == [closes[-1], 1.0, 60_000.0, 60_000.0]
 
 
+@pytest.mark.parametrize(("silent_s", "bars"), [(59, 1), (61, 0)])
+def test_a_trade_stream_that_falls_silent_is_broken_too(silent_s: int, bars: int) -> None:
+    market, btc = one()
+    for second in (-1, *range(0, 200, 20), 180 + silent_s, *range(260, 301, 20)):
+        for waited in range(min(silent_s, 61) if second == 180 + silent_s else 0):
+            market.sample(T0 + (180 + waited + 1) * NS)
+        traded(market, second, 60_000.0)
+    assert len(btc.bars(300, 5)) == bars
+
+
 def test_stamps_far_ahead_are_told_where_bars_are_missed() -> None:
     market, _ = one()
     market.apply(TradePrint("BTCUSDT", 1, 1.0, 1.0, True, T0 + 61 * NS), T0)
