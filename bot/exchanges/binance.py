@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -42,6 +41,8 @@ _Name = Annotated[str, Meta(min_length=1, max_length=64)]
 class _Event(Struct, tag_field="e", gc=False):
     """What all events carry. `keys` is the number of required keys, with `e`; `_check_optional_keys` knows the others.
 
+    `neutral` raises ValueError where the fields, right each by itself, make no sense together.
+
     `X` is MARKET for an ordinary trade; those of the insurance fund and of ADL say NA. The others are not used.
     """
 
@@ -65,6 +66,11 @@ class _Depth(_Event, tag="depthUpdate", kw_only=True, gc=False):
     b: list[tuple[_Positive, _NotNegative]]
     a: list[tuple[_Positive, _NotNegative]]
 
+    def neutral(self) -> BookDiff:
+        if self.u < self.U:
+            raise ValueError(f"first update id {self.U} is after the last, {self.u}")
+        return BookDiff(self.s, self.U, self.u, self.pu, self.T * MS, self.b, self.a)
+
 
 class _Trade(_Event, tag="trade", kw_only=True, gc=False):
     """Price and quantity may be 0 where `X` is not MARKET."""
@@ -76,6 +82,11 @@ class _Trade(_Event, tag="trade", kw_only=True, gc=False):
     p: _NotNegative
     q: _NotNegative
     m: Any  # lax decoding would take 1 and "true" for a bool
+
+    def neutral(self) -> TradePrint | None:
+        if (self.X != "MARKET" and self.X is not UNSET) or not self.p or not self.q:
+            return None
+        return TradePrint(self.s, self.t, self.p, self.q, _taker_buys(self.m), self.T * MS)
 
 
 class _AggTrade(_Event, tag="aggTrade", kw_only=True, gc=False):
@@ -89,6 +100,9 @@ class _AggTrade(_Event, tag="aggTrade", kw_only=True, gc=False):
     q: _Positive
     m: Any
 
+    def neutral(self) -> TradePrint:
+        return TradePrint(self.s, self.a, self.p, self.q, _taker_buys(self.m), self.T * MS, True)
+
 
 class _BookTicker(_Event, tag="bookTicker", kw_only=True, gc=False):
     keys = 9
@@ -100,6 +114,11 @@ class _BookTicker(_Event, tag="bookTicker", kw_only=True, gc=False):
     a: _Positive
     A: _NotNegative
 
+    def neutral(self) -> Quote:
+        if self.b >= self.a:
+            raise ValueError(f"crossed quote: bid {self.b} >= ask {self.a}")
+        return Quote(self.s, self.u, self.b, self.B, self.a, self.A, self.T * MS)
+
 
 class _MarkPrice(_Event, tag="markPriceUpdate", kw_only=True, gc=False):
     """`T` is the next funding time, 0 where there is none. One a second: not worth counting its optional keys."""
@@ -110,6 +129,20 @@ class _MarkPrice(_Event, tag="markPriceUpdate", kw_only=True, gc=False):
     i: _Positive | UnsetType = UNSET
     r: _Rate | UnsetType = UNSET
     T: _Ms = 0
+
+    def neutral(self) -> MarkPrice:
+        index = None if self.i is UNSET else self.i
+        rate = None if self.r is UNSET else self.r
+        return MarkPrice(self.s, self.p, index, rate, self.T * MS or None, self.E * MS)
+
+
+def _taker_buys(m: Any) -> bool:
+    """`m`: the buyer was the maker, so the taker sold."""
+    if m is False:
+        return True
+    if m is True:
+        return False
+    raise ValueError(f"m is {m!r:.40}, not true or false")
 
 
 class _Snapshot(Struct, gc=False):
@@ -144,6 +177,8 @@ _decode_bare = msgspec.json.Decoder(_MarketEvent, strict=False).decode
 _snapshot = msgspec.json.Decoder(_Snapshot, strict=False)
 _outline = msgspec.json.Decoder(_Outline)
 
+_STREAM = ord("s")  # third byte of {"stream"; any other key with an s will do, as it is counted as one beside `data`
+
 
 def decode(raw: bytes) -> MarketMessage | None:
     """The message in neutral form, None for one that is known and not used; FeedError for anything else.
@@ -153,7 +188,7 @@ def decode(raw: bytes) -> MarketMessage | None:
     if len(raw) > MAX_BYTES:
         raise _refusal(f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
     try:
-        if raw.startswith(b'{"stream"'):
+        if raw[2] == _STREAM:
             event = _decode_wrapped(raw).data
             keys = event.keys + 2
         elif raw.startswith(b'{"e"'):
@@ -164,8 +199,8 @@ def decode(raw: bytes) -> MarketMessage | None:
         extra = raw.count(b":") - keys
         if extra and (extra > 1 or event.X is UNSET):  # every trade has an X
             _check_optional_keys(raw, event, keys)
-        return _NEUTRAL[type(event)](event)
-    except (ValueError, RecursionError):
+        return event.neutral()
+    except (ValueError, RecursionError, IndexError):
         pass  # not one of the five events, or a bad one: the slow way tells which, and what is wrong
     try:
         return _slowly(raw)
@@ -183,57 +218,6 @@ def _check_optional_keys(raw: bytes, event: _MarketEvent, keys: int) -> None:
         _refuse_duplicate_keys(raw)
 
 
-def _quote(event: _BookTicker) -> Quote:
-    if event.b >= event.a:
-        raise ValueError(f"crossed quote: bid {event.b} >= ask {event.a}")
-    return Quote(event.s, event.u, event.b, event.B, event.a, event.A, event.T * MS)
-
-
-def _diff(event: _Depth) -> BookDiff:
-    if event.u < event.U:
-        raise ValueError(f"first update id {event.U} is after the last, {event.u}")
-    return BookDiff(event.s, event.U, event.u, event.pu, event.T * MS, event.b, event.a)
-
-
-def _trade(event: _Trade) -> TradePrint | None:
-    if (event.X != "MARKET" and event.X is not UNSET) or not event.p or not event.q:
-        return None
-    return TradePrint(event.s, event.t, event.p, event.q, _taker_buys(event.m), event.T * MS)
-
-
-def _agg_trade(event: _AggTrade) -> TradePrint:
-    return TradePrint(event.s, event.a, event.p, event.q, _taker_buys(event.m), event.T * MS, True)
-
-
-def _taker_buys(m: Any) -> bool:
-    """`m`: the buyer was the maker, so the taker sold."""
-    if m is False:
-        return True
-    if m is True:
-        return False
-    raise ValueError(f"m is {m!r:.40}, not true or false")
-
-
-def _mark(event: _MarkPrice) -> MarkPrice:
-    return MarkPrice(
-        event.s,
-        event.p,
-        None if event.i is UNSET else event.i,
-        None if event.r is UNSET else event.r,
-        event.T * MS or None,
-        event.E * MS,
-    )
-
-
-_NEUTRAL: dict[type, Callable[[Any], MarketMessage | None]] = {
-    _BookTicker: _quote,
-    _Trade: _trade,
-    _Depth: _diff,
-    _AggTrade: _agg_trade,
-    _MarkPrice: _mark,
-}
-
-
 def _slowly(raw: bytes) -> MarketMessage | None:
     """Any accepted message, whatever the order of its keys."""
     top = _outline.decode(raw)
@@ -241,7 +225,7 @@ def _slowly(raw: bytes) -> MarketMessage | None:
     body = raw if top.data is UNSET else bytes(top.data)
     inner = top if top.data is UNSET else _outline.decode(body)
     if inner.e is not UNSET:
-        return None if inner.e in _IGNORED else _NEUTRAL[type(event := _decode_bare(body))](event)
+        return None if inner.e in _IGNORED else _decode_bare(body).neutral()
     if inner.lastUpdateId is not UNSET:
         return _book_snapshot(_snapshot.decode(body), top.stream)
     if top.result is None and top.id is not UNSET:
