@@ -52,7 +52,7 @@ class Slots(Generic[Number]):
     def __init__(self, count: int, width_ns: int, zeros: tuple[Number, ...]) -> None:
         self._count = count
         self._width_ns = width_ns
-        self._zeros: tuple[Number, ...] = zeros
+        self._zeros: list[Number] = list(zeros)
         self._rows: list[list[Number]] = [list(zeros) for _ in range(count)]
         self._newest = 0
         self._until_ns = 0  # end of the running slot
@@ -75,12 +75,13 @@ class Slots(Generic[Number]):
         return [closed + now for closed, now in zip(self._closed, running, strict=True)]
 
     def _advance(self, slot: int) -> None:
-        closed = [total + now for total, now in zip(self._closed, self._running, strict=True)]
-        for passed in range(max(self._newest + 1, slot - self._count + 1), slot + 1):
-            expired = self._rows[passed % self._count]
-            closed = [total - old for total, old in zip(closed, expired, strict=True)]
-            self._rows[passed % self._count] = list(self._zeros)
-        self._closed = closed
+        closed, rows, count = self._closed, self._rows, self._count
+        for index, now in enumerate(self._running):
+            closed[index] += now
+        for passed in range(max(self._newest + 1, slot - count + 1), slot + 1):
+            for index, expired in enumerate(rows[passed % count]):
+                closed[index] -= expired
+            rows[passed % count] = self._zeros.copy()
         self._newest, self._until_ns = slot, (slot + 1) * self._width_ns
         self._running = self._rows[slot % self._count]
 
