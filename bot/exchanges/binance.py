@@ -177,7 +177,9 @@ _decode_bare = msgspec.json.Decoder(_MarketEvent, strict=False).decode
 _snapshot = msgspec.json.Decoder(_Snapshot, strict=False)
 _outline = msgspec.json.Decoder(_Outline)
 
-_STREAM = ord("s")  # third byte of {"stream"; any other key with an s will do, as it is counted as one beside `data`
+_S = ord(
+    "s"
+)  # of {"stream": a look at one byte. Whatever key it begins, there is one key beside `data`, as is counted on
 
 
 def decode(raw: bytes) -> MarketMessage | None:
@@ -188,7 +190,7 @@ def decode(raw: bytes) -> MarketMessage | None:
     if len(raw) > MAX_BYTES:
         raise _refusal(f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
     try:
-        if raw[2] == _STREAM:
+        if raw[2] == _S:
             event = _decode_wrapped(raw).data
             keys = event.keys + 2
         elif raw.startswith(b'{"e"'):

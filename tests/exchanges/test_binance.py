@@ -245,7 +245,8 @@ def test_no_key_may_be_given_twice(event: bytes) -> None:
         value = json.dumps(json.loads(event).get(key, 1)).encode()
         pair = b'"%s":%s' % (key.encode(), value)
         twice = event[:-1] + b"," + pair + (b"," + pair if key == "new" else b"") + b"}"
-        for raw in (twice, wrap(twice), wrap(event)[:-1] + b',"data":' + event + b"}"):
+        alone, other = b'{"data":%s}' % twice, b'{"s":1,"data":%s}' % twice
+        for raw in (twice, wrap(twice), alone, other, wrap(event)[:-1] + b',"data":' + event + b"}"):
             with pytest.raises(FeedError, match="twice"):
                 decode(raw)
 
