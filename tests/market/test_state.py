@@ -223,6 +223,7 @@ def test_a_feed_that_goes_down_takes_everything_with_it() -> None:
         assert reading.value is None
         assert reading.reason.endswith("own: no usable book" if name == "walls" else "own: nothing received yet")
     assert (btc.last, btc.trade_age_ns(T0 + 300 * NS)) == (100.0, NS)
+    assert (btc.mark_source, btc.mark_age_ns(T0)) == ("none", None)
     market.apply(diff(11, 10), T0 + 300 * NS)  # would have followed, but the book is replaced, not continued
     assert not btc.usable
     market.feed_down("again")
