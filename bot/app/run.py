@@ -258,7 +258,8 @@ def _unfollowed(tape: Tape, instruments: Mapping[str, Instrument]) -> frozenset[
 def describe_tape(tape: Tape, settings: Settings) -> str:
     """What is being played, in one honest line."""
     speed = "" if settings.venue.speed == 1 else f" at {settings.venue.speed:g} times real speed"
-    return f"PAPER trading on a recording: {tape.path.name}, {_length(tape)} of {tape.manifest.venue}{speed}. No orders leave this machine."
+    kind = "a synthetic tape (no market was recorded)" if "synthetic" in tape.manifest.versions else "a recording"
+    return f"PAPER trading on {kind}: {tape.path.name}, {_length(tape)} of {tape.manifest.venue}{speed}. No orders leave this machine."
 
 
 def _length(tape: Tape) -> str:

@@ -1,7 +1,9 @@
-"""`record import`: other people's captures become tapes."""
+"""`record import`: other people's captures become tapes. `record synthetic`: a made-up market becomes one."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,9 @@ from msgspec import to_builtins
 
 from bot.cli.options import AsJson, print_json
 
-record = typer.Typer(help="Recordings: turn other people's captures into tapes.", no_args_is_help=True)
+record = typer.Typer(
+    help="Recordings: turn other people's captures, or a made-up market, into tapes.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -58,3 +62,38 @@ def import_(
         print(f"first skipped line: {report.first_skipped}")
     if report.ends_early:
         print("the capture ends early; everything up to its last whole line was imported")
+
+
+@record.command()
+def synthetic(
+    out: Annotated[Path, typer.Argument(help="folder of the new tape; must not exist")],
+    name: Annotated[str, typer.Option("--preset", help="calm, day, many, random, revert or trend")] = "day",
+    seed: Annotated[int, typer.Option(min=0, help="the same seed makes the same tape, byte for byte")] = 1,
+    hours: Annotated[float | None, typer.Option(min=0.01, max=240, help="instead of the preset's own length")] = None,
+    symbols: Annotated[int | None, typer.Option(help="how many coins (default: 1; preset many: 20)")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make up a market and write it as a tape that `run --tape` and `replay` play. It says that it is synthetic.
+
+    Example: python -m bot record synthetic tapes/day --preset day --seed 7
+    """
+    from bot.sim.presets import preset
+    from bot.sim.synthetic import write_tape
+
+    scenario = preset(name, seed=seed, hours=hours, symbols=symbols)
+    shown = sys.stderr.isatty() and not as_json
+    written = write_tape(scenario, out, progress=_share_of(scenario.start_ns, scenario.seconds) if shown else None)
+    if shown:
+        print("\r", end="", file=sys.stderr)
+    if as_json:
+        print_json({**to_builtins(written), "symbols": [coin.instrument.unified for coin in scenario.coins]})
+        return
+    print(f"{written.frames:,} frames of {scenario.seconds / 3600:g} h, {len(scenario.coins)} symbol(s) -> {out}")
+    print(written.origin)
+
+
+def _share_of(start_ns: int, seconds: int) -> Callable[[int], None]:
+    def show(now_ns: int) -> None:
+        print(f"\r{(now_ns - start_ns) / (seconds * 1e7):.0f} %", end="", file=sys.stderr, flush=True)
+
+    return show
