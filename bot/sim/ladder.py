@@ -111,8 +111,11 @@ class Ladder:
             self._put(u, self._draw(self._touch_sizes) if u == self.touch else self._usual(u))
 
     def wall_place(self, u: int) -> int:
-        """The level a wall wanted at u stands on: one that stays whatever the best price does."""
-        return max(_up(u, self.coarse), _up(self.touch + 1, self.coarse))
+        """The level a wall wanted at u stands on: one that stays whatever the best price does, and has no wall."""
+        place = _up(max(u, self.touch + 1), self.coarse)
+        while place in self.walls:
+            place += self.coarse
+        return place
 
     # --- what is told ----------------------------------------------------------------------------------------------
 

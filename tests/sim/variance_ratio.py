@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import log, sqrt
 
 
@@ -23,4 +24,4 @@ def hurst_and_z(returns: Sequence[float], q: int = 4) -> tuple[float, float]:
 
 
 def log_returns(prices: Sequence[float]) -> list[float]:
-    return [log(after / before) for before, after in zip(prices, prices[1:], strict=False)]
+    return [log(after / before) for before, after in pairwise(prices)]
