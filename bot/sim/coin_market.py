@@ -82,7 +82,8 @@ class CoinMarket:
 
     def events(self) -> Iterator[Event]:
         scenario = self.scenario
-        yield self._snapshot(self._start_ms)
+        yield self._snapshot(self._start_ms - 2)
+        yield from self._last_of_history(self._start_ms - 1)
         yield from self._second(0)
         steps_a_second = 1000 // scenario.depth_ms
         for step in range(scenario.seconds * steps_a_second):
@@ -157,6 +158,13 @@ class CoinMarket:
         bids, asks = self.bids, self.asks
         bid, ask = (-bids.touch, bids.sizes[bids.touch]), (asks.touch, asks.sizes[asks.touch])
         return Best(self.coin.symbol, at_ms, self._update_id, bid, ask)
+
+    def _last_of_history(self, at_ms: int) -> list[Event]:
+        """The trade that closed the last bar before the start: whoever sees it has seen the first bar from its beginning."""
+        buys = round(self.bars[-1].close / float(self.coin.tick)) == self.asks.touch if self.bars else True
+        ladder = self.asks if buys else self.bids
+        lots = ladder.take(1)
+        return [self._trade(at_ms, ladder.touch * ladder.sign, lots, buys)] if lots else []
 
     # --- trades between ---------------------------------------------------------------------------------------------
 
