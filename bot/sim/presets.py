@@ -102,9 +102,9 @@ def _day() -> dict[str, Any]:
 
 _DAY = (
     _hours(1.5, Motion.TREND, drift_bps_h=50, volatility=0.6, max_pain_pct=1.2),
-    _hours(1.5, Motion.TREND, drift_bps_h=150, volatility=0.6, max_pain_pct=3.5),
-    _hours(0.5, Motion.TREND, drift_bps_h=-350, volatility=0.6, max_pain_pct=3.5),  # stops out who is held long
-    _hours(2.5, Motion.TREND, drift_bps_h=60, volatility=0.6, max_pain_pct=1.0),
+    _hours(1.25, Motion.TREND, drift_bps_h=220, volatility=0.6, max_pain_pct=4.5),
+    _hours(0.5, Motion.TREND, drift_bps_h=-500, volatility=0.6, max_pain_pct=4.5),  # stops out who is held long
+    _hours(2.75, Motion.TREND, drift_bps_h=60, volatility=0.6, max_pain_pct=1.0),
     _hours(2.5, Motion.RANDOM, volatility=0.5, max_pain_pct=-1.0),
     _hours(6.5, Motion.TREND, drift_bps_h=-60, volatility=0.6, max_pain_pct=-3.0),
     _hours(0.5, Motion.RANDOM, volatility=1.5, max_pain_pct=2.5),
