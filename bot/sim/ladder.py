@@ -30,7 +30,7 @@ class Ladder:
         bp = abs(touch) / 1e4
         self.fine = max(1, round(coin.fine_bps * bp))
         self.coarse = self.fine * max(1, round(coin.coarse_bps * bp / self.fine))
-        self._fine_reach, self._reach = round(coin.fine_reach_bps * bp), round(coin.reach_pct * 100 * bp)
+        self._fine_reach, self._reach = coin.fine_reach_bps / 1e4, coin.reach_pct / 100
         self._slack = max(self.coarse, round(_RELAY_BPS * bp))
         lot_usd = float(coin.step * coin.tick) * abs(touch)
         per_tick = coin.usd_per_bps / bp / lot_usd
@@ -158,7 +158,9 @@ class Ladder:
                 self._put(u, self._draw(self._coarse_sizes))
 
     def _ends(self) -> tuple[int, int]:
-        return _up(self.touch + self._fine_reach, self.coarse), _up(self.touch + self._reach, self.coarse)
+        price = abs(self.touch)
+        fine, far = (self.touch + round(price * reach) for reach in (self._fine_reach, self._reach))
+        return _up(fine, self.coarse), _up(far, self.coarse)
 
     def _lay(self, first: int, last: int, every: int, sizes: list[int]) -> None:
         for u in range(_up(first, every), last + 1, every):
