@@ -22,6 +22,7 @@ Medians of {rounds} interleaved rounds over {count:,} messages of {market_s:.0f}
 what waits: start, decisions, replay. A ratio is how many times less than the peer. "To market state" is from bytes or
 text to the finished state, without a socket; no peer has a subscriber. cryptofeed knows no raw trades: they are renamed.
 Decisions: settle_now is the bus of replays; the awaited bus is that of `run`, on uvloop, with a journal on disk.
+Many symbols: synthetic markets, {many} s of them for the cost and {hours:g} h for the memory.
 Not measured here: what needs a socket, an order on the wire or columns (G2, G8 to G12, G14, G15)."""
 
 
@@ -31,6 +32,9 @@ def main() -> None:
     rounds = max(1, parser.parse_args().rounds)
     print(_machine(), flush=True)
     rows, checks = processes.measure(rounds)  # before anything else makes this process large
+    from tests.bench import many_symbols
+
+    in_memory = many_symbols.memory()
     from tests.bench import decision, dispatch, ingest, replaying
     from tests.bench.capture import MIX, read_capture
 
@@ -45,12 +49,22 @@ def main() -> None:
     rows += more
     _show("decisions", checks)
     rows += replaying.measure(capture, rounds)
+    rows += many_symbols.measure(rounds) + in_memory
     print()
     print(render(rows))
     print(_summary(rows))
     print()
     market_s = (frames[-1].recv_ns - frames[0].recv_ns) / 1e9
-    print(NOTES.format(rounds=rounds, count=len(frames), market_s=market_s, what=capture.tape.path.name))
+    print(
+        NOTES.format(
+            rounds=rounds,
+            count=len(frames),
+            market_s=market_s,
+            what=capture.tape.path.name,
+            many=many_symbols.SECONDS,
+            hours=many_symbols.HOURS,
+        )
+    )
 
 
 def _machine() -> str:

@@ -71,6 +71,14 @@ def empty_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def peak_mb(*arguments: str) -> float:
+    """The most memory that Python needs for this, in an empty folder."""
+    ended = _python(*arguments)
+    if ended.code:
+        raise ChildProcessError(f"{' '.join(arguments)} ended with exit code {ended.code}: {ended.output[-500:]}")
+    return ended.rss_mb
+
+
 def _imports(rounds: int) -> list[Row]:
     ours, peers = [], []
     _python("-c", IMPORT_PEER)
