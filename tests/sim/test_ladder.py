@@ -127,3 +127,17 @@ def test_two_walls_never_stand_on_one_level() -> None:
     side.build_wall(first, 1000)
     assert side.wall_place(side.touch + 3000) == first + side.coarse
     assert side.wall_place(side.touch - 50) > side.touch
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_wall_stays_whole_wherever_the_best_price_goes(sign: int) -> None:
+    """Among fine levels, among coarse ones, and beyond the end of the book."""
+    side = ladder(sign)
+    u = side.wall_place(side.touch + 3000)
+    side.build_wall(u, 600_000)
+    for away in (400, 3000, 20_000, 60_000, 20_000, 100, 0):
+        side.move(u - away)
+        assert side.sizes[u] == 600_000
+    side.move(u - 60_000)
+    side.pull_wall(u)
+    assert u not in side.sizes, "nothing is left beyond the end"

@@ -9,9 +9,10 @@ from math import sqrt
 from statistics import mean
 
 import pytest
+from msgspec.structs import replace
 
 from bot.domain.reading import LiquidationClusters, LongShort, MaxPain, OiDelta
-from bot.domain.values import MS, NS, Side
+from bot.domain.values import MS, NS, Direction, Side
 from bot.sim.events import Best, Depth, Event, Mark, Rung, Snapshot, Told, Trade
 from bot.sim.market_model import SyntheticMarket
 from bot.sim.presets import BTC, COINS, preset
@@ -144,6 +145,21 @@ def test_what_takers_do_between_moves_says_nothing_about_the_next_move() -> None
     assert abs(mean(products)) < 3 * se
 
 
+def test_takers_lean_one_way_for_minutes_but_not_for_good() -> None:
+    """The share of buyers in five minutes varies more than fair coins would."""
+    shares = []
+    busy = replace(BTC, trades_per_s=10.0)
+    buys = count = 0
+    for event, _ in played(scenario(coins=(busy,), seconds=2 * 3600)):
+        if isinstance(event, Trade):
+            buys, count = buys + event.taker_buys, count + 1
+            if count == 3000:
+                shares.append(buys / count)
+                buys = count = 0
+    assert mean(shares) == pytest.approx(0.5, abs=0.05)
+    assert mean((share - 0.5) ** 2 for share in shares) > 3 * 0.25 / 3000
+
+
 def test_takers_push_the_ratio_over_and_under_the_threshold_of_its_guard() -> None:
     flows: list[tuple[int, int]] = []
     for event, _ in played(scenario(seconds=7200)):
@@ -222,8 +238,18 @@ def test_every_reading_that_a_guard_judges_is_told_in_time() -> None:
         "liquidation_clusters": LiquidationClusters,
     }
     assert all(type(event.value) is types[name] for name, events in told.items() for event in events)
-    for event in told["liquidation_clusters"]:
-        assert {cluster.side for cluster in event.value.clusters} == {"long", "short"}
+
+
+def test_longs_are_liquidated_below_price_and_shorts_above() -> None:
+    sides = set()
+    for event, replica in played(scenario(seconds=3600)):
+        if isinstance(event, Told) and event.name == "liquidation_clusters":
+            price = replica.best_bid()[0] * BTC.tick
+            for cluster in event.value.clusters:
+                assert (cluster.price < price) == (cluster.side is Direction.LONG)
+                assert cluster.usd > 0
+                sides.add(cluster.side)
+    assert sides == set(Direction)
 
 
 def test_max_pain_stays_where_its_segment_put_it() -> None:

@@ -11,14 +11,14 @@ import pytest
 
 from bot.domain.errors import ConfigError, TapeError
 from bot.domain.frames import Source
-from bot.domain.market import BookDiff
+from bot.domain.market import BookDiff, TradePrint
 from bot.domain.reading import ReadingState
 from bot.domain.values import MS, NS, Side
 from bot.exchanges.binance import VENUE, decode
 from bot.market.readings import decode_reading
 from bot.market.state import Market
 from bot.runtime.tape import Tape
-from bot.sim import synthetic
+from bot.sim import binance_wire, synthetic
 from bot.sim.market_model import SyntheticMarket
 from bot.sim.presets import BTC, PRESETS, preset
 from bot.sim.scenario import Motion, Scenario, Segment, Wall
@@ -76,6 +76,10 @@ def own_book(listener: Listener) -> tuple[Any, Any]:
 def test_decoder_and_market_take_every_frame_and_see_the_same_book(made: Scenario) -> None:
     listener, diffs = Listener(made), 0
     for message in listener.play():
+        if isinstance(message, TradePrint):
+            book = listener.market.market(KEY).book
+            assert book.bid is not None and book.ask is not None
+            assert message.price >= book.ask if message.taker_buys else message.price <= book.bid
         if isinstance(message, BookDiff):
             diffs += 1
             if diffs % 97 == 0:
@@ -134,6 +138,8 @@ def test_the_bytes_are_those_of_the_venue() -> None:
             message = orjson.loads(frame.raw)
             seen.setdefault(message["stream"], message["data"])
             assert frame.recv_ns > message["data"]["E"] * MS
+            if "markPrice" not in message["stream"]:  # its T is the funding time
+                assert message["data"]["E"] == message["data"]["T"] + 1
     assert {stream.partition("@")[2] for stream in seen} == {
         "depth@100ms", "aggTrade", "bookTicker", "markPrice", "depth_snapshot",
     }  # fmt: skip
@@ -141,6 +147,13 @@ def test_the_bytes_are_those_of_the_venue() -> None:
     assert list(seen["btcusdt@aggTrade"]) == ["e", "E", "a", "s", "p", "q", "f", "l", "T", "m"]
     price, size = seen["btcusdt@depth@100ms"]["b"][0]
     assert (price[-2], size[-4]) == (".", ".")
+
+
+def test_texts_stay_right_when_too_many_were_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scenario(seconds=60)
+    usual = [frame.raw for frame in frames_of(SyntheticMarket(made))]
+    monkeypatch.setattr(binance_wire, "_KEPT", 5)
+    assert [frame.raw for frame in frames_of(SyntheticMarket(made))] == usual
 
 
 @pytest.mark.parametrize("name", PRESETS)
