@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from bot.domain.errors import ConfigError
 from bot.domain.instrument import Instrument
@@ -19,7 +18,6 @@ from bot.exchanges.binance import VENUE
 
 VERSION = 1  # of the generator: goes up when the same scenario makes other bytes
 BAR_S = 300
-_WHOLE_USD = Annotated[float, Meta(gt=0)]
 
 
 class Motion(StrEnum):
@@ -57,12 +55,19 @@ class Coin(Struct, frozen=True, kw_only=True):
     coarse_bps: float = 3.0
     fine_reach_bps: float = 20.0
     reach_pct: float = 5.5
-    usd_per_bps: _WHOLE_USD = 600_000.0  # resting on each side
-    touch_usd: _WHOLE_USD = 150_000.0  # resting at a best price
+    usd_per_bps: float = 600_000.0  # resting on each side
+    touch_usd: float = 150_000.0  # resting at a best price
     trades_per_s: float = 1.0  # besides the orders that move the price
-    trade_usd: _WHOLE_USD = 20_000.0
-    open_interest_usd: _WHOLE_USD = 8e9
+    trade_usd: float = 20_000.0
+    open_interest_usd: float = 8e9
     shift: int = 0  # segments are taken from this one on, so that not all coins do the same
+
+    @property
+    def playable(self) -> bool:
+        """Whether everything that is divided by, or drawn around, is positive."""
+        sizes = (self.usd_per_bps, self.touch_usd, self.trade_usd, self.open_interest_usd, self.trades_per_s)
+        rules = (self.price, self.tick, self.step, self.spread_ticks, self.fine_bps, self.coarse_bps, self.reach_pct)
+        return all(value > 0 for value in (*rules, *sizes, self.volatility_bps))
 
     @property
     def symbol(self) -> str:
@@ -120,6 +125,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
         named = [coin.symbol for coin in self.coins]
         for fine, problem in (
             (named and len(set(named)) == len(named), "needs coins, each once"),
+            (all(coin.playable for coin in self.coins), "has a coin with a price, size or rate that is not positive"),
             (self.segments and all(s.seconds > 0 and s.volatility > 0 for s in self.segments), "needs segments"),
             (self.seconds > 0 and self.mark_s > 0, "must last a while"),
             (10 <= self.depth_ms <= 1000 and 1000 % self.depth_ms == 0, "depth_ms must divide a second"),

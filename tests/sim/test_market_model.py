@@ -160,6 +160,18 @@ def test_takers_lean_one_way_for_minutes_but_not_for_good() -> None:
     assert mean((share - 0.5) ** 2 for share in shares) > 3 * 0.25 / 3000
 
 
+def test_takers_go_with_a_trend() -> None:
+    busy = replace(BTC, trades_per_s=5.0)
+    market = SyntheticMarket(scenario(coins=(busy,), segments=moving(Motion.TREND), seconds=2 * 3600))
+    with_it = count = 0
+    for event in market.events():
+        lean = market.coins[0].price.lean
+        if isinstance(event, Trade) and abs(lean) > 1:
+            with_it, count = with_it + (event.taker_buys == (lean > 0)), count + 1
+    assert count > 3000
+    assert with_it / count > 0.53
+
+
 def test_takers_push_the_ratio_over_and_under_the_threshold_of_its_guard() -> None:
     flows: list[tuple[int, int]] = []
     for event, _ in played(scenario(seconds=7200)):

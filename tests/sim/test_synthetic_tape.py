@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
+from bot.app.run import describe_tape
+from bot.app.settings import load_settings
 from bot.domain.errors import ConfigError, TapeError
 from bot.domain.frames import Source
 from bot.domain.market import BookDiff, TradePrint
@@ -196,6 +200,8 @@ def test_what_there_is_not_is_refused(name: str, fields: dict[str, Any], told: s
     [
         {"coins": ()},
         {"coins": (BTC, BTC)},
+        {"coins": (replace(BTC, trades_per_s=0.0),)},
+        {"coins": (replace(BTC, tick=Decimal(0)),)},
         {"segments": ()},
         {"segments": (Segment(seconds=0, motion=Motion.RANDOM),)},
         {"seconds": 0},
@@ -205,7 +211,7 @@ def test_what_there_is_not_is_refused(name: str, fields: dict[str, Any], told: s
         {"start_ns": START_NS + NS},
         {"walls": (Wall(symbol="ETHUSDT", at_s=1, seconds=1, side=Side.BUY, distance_pct=1, usd=1.0),)},
     ],
-    ids=str,
+    ids=lambda fields: next(iter(fields)),
 )
 def test_a_scenario_that_cannot_be_played_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="scenario 'test'"):
@@ -237,6 +243,7 @@ def test_a_tape_says_that_it_is_synthetic_and_holds_its_history(tmp_path: Path) 
     assert (done.code, done.err) == (0, "")
     assert "synthetic, seed 7, preset day, generator version 1" in done.out
     tape = Tape.open(tmp_path / "tape")
+    assert "on a synthetic tape (no market was recorded): tape" in describe_tape(tape, load_settings(env={}))
     frames = list(tape.frames())
     assert tape.problems == []
     manifest = tape.manifest
