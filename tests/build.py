@@ -130,6 +130,9 @@ class FakeMarket:
     def levels(self, side: Side, count: int) -> list[tuple[float, float]]:
         return (self.bids if side is Side.BUY else self.asks)[:count]
 
+    def size_at(self, side: Side, price: float) -> float | None:
+        return dict(self.bids if side is Side.BUY else self.asks).get(price, 0.0) if self.usable else None
+
 
 @dataclass
 class FakePosition:

@@ -181,7 +181,13 @@ def assemble(
         inbox.put_account(Frame(clock.now_ns(), Lane.ACCOUNT, Source.REPORT, raw))
 
     venue = PaperVenue(
-        Matching(instruments, settings.fees, trade_prefix=f"{session}T"),
+        Matching(
+            instruments,
+            settings.fees,
+            settings.paper,
+            wallet_usd=settings.paper.equity_usd,
+            trade_prefix=f"{session}T",
+        ),
         settings.paper,
         schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
         report=report,

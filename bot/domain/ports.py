@@ -43,6 +43,10 @@ class PriceView(Protocol):
         """The best `count` (price, quantity) on the side of resting bids (BUY) or asks (SELL), best first."""
         ...
 
+    def size_at(self, side: Side, price: float) -> float | None:
+        """The displayed quantity at that price; None where the book does not reach, or is not usable."""
+        ...
+
 
 class MarketView(PriceView, Protocol):
     """The same with what decisions ask of it besides."""

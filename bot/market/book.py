@@ -284,6 +284,13 @@ class Book:
         """At most `count` levels, best first."""
         return self._side(side).best(count)
 
+    def size_at(self, side: Side, price: float) -> float | None:
+        """Quantity at that price; None where nothing is known: beyond the snapshot's last level, or unusable."""
+        of = self._side(side)
+        key = price * of.sign
+        size = of.sizes.get(key)
+        return size if size is not None or not self.usable or key < of.reach else 0.0
+
     def range_levels(self, side: Side, low: float, high: float) -> list[Level]:
         """The levels priced from `low` to `high`, both included, best first."""
         return self._side(side).between(low, high)

@@ -191,6 +191,14 @@ class InstrumentMarket:
     def levels(self, side: Side, count: int) -> list[tuple[float, float]]:
         return self.book.levels(side, count)
 
+    def size_at(self, side: Side, price: float) -> float | None:
+        return self.book.size_at(side, price)
+
+    @property
+    def aggregated(self) -> bool | None:
+        """Whether the trades that count are aggregated ones: where both streams come, the first one seen does."""
+        return self._aggregated
+
     def book_age_ns(self, now_ns: int) -> int | None:
         """Since the last depth message that left a usable book."""
         return _age(self._book_ns, now_ns)

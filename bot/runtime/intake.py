@@ -28,15 +28,19 @@ from bot.runtime.watches import Watches
 Decoder = Callable[[bytes], MarketMessage | None]
 TOLD_EVERY_NS = 60 * NS
 MIN_PRICE, MAX_PRICE = Decimal("1e-12"), Decimal("1e12")
-_MOVES_MARK = frozenset({BookDiff, BookSnapshot, MarkPrice})
+_BOOK = frozenset({BookDiff, BookSnapshot})
+_MOVES_MARK = _BOOK | {MarkPrice}
 
 
 class FillSource(Protocol):
     """A venue that fills orders from the market data we see (paper)."""
 
     def watching(self, instrument: str) -> bool: ...
-    def on_trade(self, instrument: str, price: float, quantity: float, market: MarketView) -> None: ...
-    def on_book(self, instrument: str, market: MarketView) -> None: ...
+    def on_trade(self, instrument: str, trade: TradePrint, market: MarketView, now_ns: int) -> None: ...
+    def on_book(self, instrument: str, market: MarketView, now_ns: int) -> None: ...
+    def on_mark(self, instrument: str, market: MarketView, now_ns: int) -> None:
+        """Told of every mark price, watching or not: funding has to be known before there is a position."""
+        ...
 
 
 class Intake:
@@ -78,18 +82,21 @@ class Intake:
         if message.symbol is None and self._unfollowed:
             raise FeedError("a snapshot that names no symbol, where the feed carries several")
         instrument = self._market.apply(message, now_ns)
-        if self._fills.watching(instrument):
-            self._fill(message, instrument)
+        if type(message) is MarkPrice:
+            self._fills.on_mark(instrument, self._market.market(instrument), now_ns)
+        elif self._fills.watching(instrument):
+            self._fill(message, instrument, now_ns)
         if self._watches.watching(instrument):
             return [*self._notes(), *self._touched(message, instrument)]
         return self._notes() if self._market.notes else ()
 
-    def _fill(self, message: MarketMessage, instrument: str) -> None:
+    def _fill(self, message: MarketMessage, instrument: str, now_ns: int) -> None:
         market = self._market.market(instrument)
         if isinstance(message, TradePrint):
-            self._fills.on_trade(instrument, message.price, message.quantity, market)
-        elif type(message) in _MOVES_MARK:
-            self._fills.on_book(instrument, market)
+            if message.aggregated is market.aggregated:
+                self._fills.on_trade(instrument, message, market, now_ns)
+        elif type(message) in _BOOK:
+            self._fills.on_book(instrument, market, now_ns)
 
     def _touched(self, message: MarketMessage, instrument: str) -> Sequence[Message]:
         market = self._market.market(instrument)

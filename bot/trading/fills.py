@@ -1,28 +1,79 @@
 """Matching of our own orders against a market we only watch: what a venue would have made of them, at worst.
 
-Pure and without a clock: it knows neither latency nor frames nor wallets, so that paper, shadow book and embedded
-exchange share it. Takers walk the opposite levels and pay each level's price; resting limits fill only when the market
-trades *through* them; a stop triggers on mark and then walks as a taker. What we took from a level stays taken until
-`refill`.
+Pure and without a clock (`now_ns` is set by who calls): it knows neither latency nor frames, so that paper, shadow book and
+embedded exchange share it. Takers walk the opposite levels, pay each level's price, and find what they took gone for a second.
+Resting limits wait in line at their price (`queue.py`) and fill when the market trades up to them or goes beyond them. Stops
+and take-profits trigger on mark or last, then walk as takers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from msgspec import structs
+from msgspec import Struct
+from pydantic import Field, field_validator
 
 from bot.domain.instrument import Instrument, Round, exact
-from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, OrderUpdate, TimeInForce
+from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, OrderUpdate, TimeInForce, Trigger
+from bot.domain.params import Params
 from bot.domain.ports import PriceView
-from bot.domain.values import Side
+from bot.domain.values import NS, Side
+from bot.trading.account import Account, Held
 from bot.trading.costs import FeeParams
+from bot.trading.margin import SAMPLE_DATE, make_brackets
+from bot.trading.order_rules import (
+    CONDITIONAL,
+    NOTHING_TO_REDUCE,
+    WOULD_TAKE,
+    beyond_limit,
+    change_refusal,
+    market_refusal,
+    never_rests,
+    price_refusal,
+    size_refusal,
+    triggers,
+    would_take,
+)
+from bot.trading.queue import Queue, QueueModel, QueueRule
 
-NOTHING_TO_REDUCE = "nothing to reduce"
-WOULD_TRIGGER = "would trigger immediately"
+REFILL_NS = NS  # the book is not refilled behind our own taking for this long
+FINISHED_KEPT = 10_000
+LIQUIDATED = "the account is being liquidated"
 _ZERO = Decimal(0)
+
+
+class FillParams(Params):
+    queue: QueueModel = Field(
+        QueueModel.RISK_AVERSE,
+        description="what left a level without a trade stood: risk_averse behind us, power or log",
+    )
+    queue_power: Decimal = Field(Decimal(3), gt=0, le=10, description="n of the power model")
+    liquidation_fee_pct: Decimal = Field(
+        Decimal("1.25"), ge=0, le=10, description="taken on top of the taker fee (Binance BTCUSDT; other coins up to 3)"
+    )
+    brackets: dict[str, tuple[tuple[Decimal, Decimal], ...]] = Field(
+        {}, description=f"by coin [cap in USD, maintenance %]; else Binance's BTCUSDT table of {SAMPLE_DATE} for all"
+    )
+
+    @field_validator("brackets")
+    @classmethod
+    def _rising(
+        cls, tables: dict[str, tuple[tuple[Decimal, Decimal], ...]]
+    ) -> dict[str, tuple[tuple[Decimal, Decimal], ...]]:
+        for coin, rows in tables.items():
+            steps = list(zip(((Decimal(0), Decimal(0)), *rows), rows, strict=False))
+            if not rows or any(not (old[0] < new[0] and old[1] < new[1] < 100) for old, new in steps):
+                raise ValueError(f"{coin}: caps and percents must be above zero and rise, percents to less than 100")
+        return tables
+
+
+class Resting(Struct, frozen=True, kw_only=True):
+    """A working order to start with, and how much of it is filled."""
+
+    order: Order
+    filled: Decimal = _ZERO
 
 
 @dataclass(slots=True)
@@ -30,6 +81,8 @@ class _Working:
     order: Order
     filled: Decimal = _ZERO
     triggered: bool = False
+    queue: Queue | None = None  # of a resting limit; None: it has not met a usable book yet
+    liquidation: bool = False
 
     @property
     def remaining(self) -> Decimal:
@@ -37,49 +90,91 @@ class _Working:
 
 
 class Matching:
-    """Working orders and signed positions (base coin, long > 0) of one account in one-way mode.
+    """Working orders of one account in one-way mode; `account` holds its money and signed positions.
 
     Every method answers with reports in the order in which they happened: an acknowledgement, the fills level by level,
     then FILLED or EXPIRED, which answer the placing however much later they come. Refusals are REJECTED reports, never
     exceptions. Reduce-only orders outlive the position and expire when they would fill, as on Binance. Trade ids count
     up per instrument behind `trade_prefix`; a fill is booked once per id, so each life of an account needs its own.
+
+    Without `wallet_usd` there is no wallet to be too small: nothing is ever liquidated (shadow positions).
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument], fees: FeeParams, *, trade_prefix: str = "T") -> None:
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        fees: FeeParams,
+        params: FillParams | None = None,
+        *,
+        wallet_usd: Decimal | None = None,
+        trade_prefix: str = "T",
+    ) -> None:
+        params = params or FillParams()
+        brackets = {
+            name: make_brackets((cap, pct / 100) for cap, pct in params.brackets[each.base])
+            for name, each in instruments.items()
+            if each.base in params.brackets
+        }
+        self.account = Account(wallet_usd or _ZERO, brackets)
+        self.now_ns = 0  # engine time, set before each call
+        self._margined = wallet_usd is not None
         self._instruments = instruments
         self._fees = fees
+        self._queue_rule = QueueRule(params.queue, params.queue_power)
+        self._liquidation_fee = params.liquidation_fee_pct / 100
         self._trade_prefix = trade_prefix
         self._trades: dict[str, int] = {}
         self._working: dict[str, dict[str, _Working]] = {}  # by instrument, then by client order id
-        self._seen: set[str] = set()
-        self._positions: dict[str, Decimal] = {}
-        self._taken: dict[str, dict[tuple[Side, float], Decimal]] = {}  # by instrument, then by taker's side and level
+        self._finished: dict[str, None] = {}  # client order ids, the newest
+        self._taken: dict[str, dict[tuple[Side, float], tuple[Decimal, int]]] = {}  # how much of a level, until when
+        self._liquidating: set[str] = set()  # instruments still to be closed
 
     def watching(self, instrument: str) -> bool:
-        """Whether trades and marks of this instrument can do anything here."""
-        return bool(self._working.get(instrument))
+        """Whether trades, marks and books of this instrument can do anything here."""
+        return bool(self._working.get(instrument)) or (self._margined and bool(self.account.quantity(instrument)))
 
     def positions(self) -> dict[str, Decimal]:
-        return {instrument: quantity for instrument, quantity in self._positions.items() if quantity}
+        return self.account.positions()
 
-    def refill(self, instrument: str) -> None:
-        """Forget what we took: called by who knows the time, one second after our last fill as a taker."""
-        self._taken.pop(instrument, None)
+    def working(self) -> list[Resting]:
+        return [Resting(order=w.order, filled=w.filled) for of in self._working.values() for w in of.values()]
+
+    def restore(
+        self,
+        wallet_usd: Decimal,
+        held: Iterable[Held],
+        working: Iterable[Resting],
+        traded: Iterable[tuple[int, Decimal]] = (),
+    ) -> None:
+        """Go on with an account after a restart. Orders stand at the back of their level as it is first seen, and nothing that
+        the market did meanwhile is made up; a stop that mark is beyond by then goes off at the first mark.
+
+        `traded` is (engine time, USD) of the last 30 days' fills, where fees go by volume.
+        """
+        self.account.restore(wallet_usd, held, traded)
+        self._working.clear()
+        for each in working:
+            work = _Working(each.order, each.filled)
+            if each.order.type is OrderType.LIMIT:
+                work.queue = Queue.behind(None)
+            self._working.setdefault(each.order.instrument, {})[each.order.client_order_id] = work
 
     # --- commands --------------------------------------------------------------------------------------------------
 
     def place(self, order: Order, market: PriceView) -> list[OrderReport]:
-        if order.client_order_id in self._seen:
-            return [_update(order, OrderStatus.REJECTED, "duplicate client order id", "place")]
-        self._seen.add(order.client_order_id)
+        if order.client_order_id in self._finished or self._find(order):
+            return [_update(order, OrderStatus.REJECTED, "duplicate client order id")]
         refusal = self._refusal(order, market)
+        if not refusal and order.tif is TimeInForce.GTX and would_take(order, market):
+            refusal = WOULD_TAKE
         if refusal:
-            return [_update(order, OrderStatus.REJECTED, refusal, "place")]
+            self._forget(order.client_order_id)
+            return [_update(order, OrderStatus.REJECTED, refusal)]
         work = _Working(order)
         self._working.setdefault(order.instrument, {})[order.client_order_id] = work
-        reports: list[OrderReport] = [_update(order, OrderStatus.ACK, "", "place")]
+        reports: list[OrderReport] = [_update(order, OrderStatus.ACK)]
         reports += self._arrive(work, market)
-        if _never_rests(order) and self._find(order):
+        if never_rests(order) and self._find(order):
             reports.append(self._finish(work, OrderStatus.EXPIRED, "no more to take within the limit"))
         return reports
 
@@ -92,63 +187,176 @@ class Matching:
     def amend(self, order: Order, market: PriceView) -> list[OrderReport]:
         """`order` as it should become: its quantity is the new total, what is already filled included.
 
-        Stops can be amended until they trigger. A refused amendment changes nothing.
+        Stops can be amended until they trigger. A refused amendment changes nothing. As on Binance, one that leaves nothing
+        to fill, or would make a post-only order take, cancels it. Only a smaller quantity keeps the place in the line.
         """
         work = self._find(order)
         if work is None:
             return [self._not_working(order, "amend")]
-        refusal = _amend_refusal(work, order) or self._refusal(order, market)
+        refusal = "the stop has triggered" if work.triggered else change_refusal(work.order, order)
+        refusal = refusal or self._refusal(order, market)
         if refusal:
             return [_update(order, OrderStatus.REJECTED, refusal, "amend")]
+        if order.type is OrderType.LIMIT and order.quantity <= work.filled:
+            return [
+                self._finish(work, OrderStatus.CANCELED, f"{work.filled.normalize():f} are filled already", "amend")
+            ]
+        if order.tif is TimeInForce.GTX and would_take(order, market):
+            return [self._finish(work, OrderStatus.CANCELED, WOULD_TAKE, "amend")]
+        stays = order.price == work.order.price and order.quantity <= work.order.quantity
         work.order = order
-        return [_update(order, OrderStatus.ACK, "", "amend"), *self._arrive(work, market)]
+        reports: list[OrderReport] = [_update(order, OrderStatus.ACK, "", "amend")]
+        if stays or order.type is not OrderType.LIMIT:
+            return reports
+        of = self._working[order.instrument]
+        of[order.client_order_id] = of.pop(order.client_order_id)  # behind our own others at its price, too
+        return reports + self._arrive(work, market)
 
     # --- what the market does --------------------------------------------------------------------------------------
 
-    def on_trade(self, instrument: str, price: float, quantity: float) -> list[OrderReport]:
-        """A print of someone else's trade. Through a limit it fills all of it, as the maker, whatever its own size."""
+    def on_trade(self, instrument: str, price: float, quantity: float, taker_buys: bool) -> list[OrderReport]:
+        """A print of someone else's trade.
+
+        Beyond a limit it fills all of it, as the maker, whatever its own size. At the limit it first serves those in front,
+        and what we get of it nobody else of ours gets. On last it triggers stops; these fill on the next change of the
+        book, because the one we see may still show what this trade took.
+        """
         reports: list[OrderReport] = []
-        if quantity <= 0:  # venues print these for corrections and insurance-fund transfers
+        if quantity <= 0 or not self._working.get(instrument):  # zero: corrections and insurance-fund transfers
             return reports
-        traded = exact(price)
+        traded, left = exact(price), exact(quantity)
         for work, limit in self._limits(instrument):
-            through = traded > limit if work.order.side is Side.SELL else traded < limit
-            if through:
-                wanted = self._wanted(work)
-                reports += self._closing(work, [self._fill(work, limit, wanted, maker=True)] if wanted else [])
+            sells = work.order.side is Side.SELL
+            if traded > limit if sells else traded < limit:
+                reports += self._serve(work, limit, work.remaining)
+            elif traded == limit and taker_buys is sells and work.queue is not None:
+                lots = self._instruments[instrument].quantity(work.queue.on_trade(left))
+                before = work.filled
+                reports += self._serve(work, limit, lots) if lots else []
+                work.queue.served(lots)
+                left -= work.filled - before
+        self._trigger(instrument, Trigger.LAST, traded)
+        return reports
+
+    def on_depth(self, instrument: str, market: PriceView) -> list[OrderReport]:
+        """The book has changed: places in the line, and limits that the other side's quotes have gone beyond.
+
+        Who quotes beyond our price would have traded with us first: as much as they show fills at our limit. A quote at our
+        price fills nothing, the print that belongs to it will come.
+        """
+        reports: list[OrderReport] = []
+        if not market.usable:
+            return reports
+        for work, limit in self._limits(instrument):
+            if work.queue is None:
+                reports += self._arrive(work, market)
+                continue
+            side, level = work.order.side, float(limit)
+            work.queue.on_depth(market.size_at(side, level), self._queue_rule)
+            best = market.bid if side is Side.SELL else market.ask
+            if best is not None and (best > level if side is Side.SELL else best < level):
+                reports += self._take(work, market, as_maker_at=limit)
         return reports
 
     def on_mark(self, instrument: str, mark: float, market: PriceView) -> list[OrderReport]:
-        """Trigger stops, and try again for those that found too little depth before."""
-        reports: list[OrderReport] = []
+        """Trigger stops and take-profits, try again for those that found too little depth before, and look at the margin.
+
+        What has triggered waits for a usable book however long: the venue's is there, we only do not see it.
+        """
         price = exact(mark)
-        for work in list(self._working.get(instrument, {}).values()):
-            if work.order.type is OrderType.STOP_MARKET and (work.triggered or _triggers(work.order, price)):
-                work.triggered = True
-                reports += self._take(work, market)
+        self._trigger(instrument, Trigger.MARK, price)
+        reports: list[OrderReport] = []
+        for work in [work for work in self._working.get(instrument, {}).values() if work.triggered]:
+            reports += self._take(work, market)
+        if self._margined:
+            reports += self._check_margin(instrument, price, market)
         return reports
+
+    def _trigger(self, instrument: str, by: Trigger, price: Decimal) -> None:
+        for work in self._working.get(instrument, {}).values():
+            order = work.order
+            if order.type in CONDITIONAL and order.trigger is by and triggers(order, price):
+                work.triggered = True
+
+    # --- liquidation -----------------------------------------------------------------------------------------------
+
+    def _check_margin(self, instrument: str, mark: Decimal, market: PriceView) -> list[OrderReport]:
+        """At or under maintenance margin all orders are canceled and every position is closed at what the book gives, each on
+        the next mark or book of its own; what a thin book cannot take stays until it can."""
+        reports: list[OrderReport] = []
+        if self.account.see_mark(instrument, mark) and not self._liquidating:
+            equity, needed = self.account.equity_usd(), self.account.maintenance_usd()
+            if equity <= needed:
+                self._liquidating = set(self.account.positions())
+                why = f"liquidation: equity {equity:f} is not above the maintenance margin {needed:f}"
+                reports += [self._finish(w, OrderStatus.CANCELED, why, "") for w in self._all_working()]
+        if instrument in self._liquidating:
+            reports += self._autoclose(instrument, market)
+        return reports
+
+    def _autoclose(self, instrument: str, market: PriceView) -> list[OrderReport]:
+        held = self.account.quantity(instrument)
+        order = Order(
+            client_order_id=f"autoclose-{self._trade_prefix}{self._trades.get(instrument, 0) + 1}",
+            instrument=instrument,
+            signal_id="",
+            position_id="",
+            leg="close",
+            side=Side.SELL if held > 0 else Side.BUY,
+            type=OrderType.MARKET,
+            quantity=abs(held),
+            reduce_only=True,
+        )
+        fills = list(self._walk(_Working(order, liquidation=True), market))
+        if not self.account.quantity(instrument):
+            self._liquidating.discard(instrument)
+        return fills
 
     # --- filling ---------------------------------------------------------------------------------------------------
 
     def _arrive(self, work: _Working, market: PriceView) -> list[OrderReport]:
-        return [] if work.order.type is OrderType.STOP_MARKET else self._take(work, market)
+        """On the book: take what the limit allows, rest with what is left. Blind, a limit waits for a book to arrive on."""
+        order = work.order
+        if order.type in CONDITIONAL:
+            return []
+        if order.tif is TimeInForce.GTX and would_take(order, market):
+            return [self._finish(work, OrderStatus.EXPIRED, WOULD_TAKE)]
+        reports = self._take(work, market)
+        if order.price is not None and market.usable and self._find(order):
+            work.queue = Queue.behind(market.size_at(order.side, float(order.price)))
+        return reports
 
-    def _take(self, work: _Working, market: PriceView) -> list[OrderReport]:
-        """Walk the opposite levels as far as limit, quantity, position and depth allow."""
+    def _serve(self, work: _Working, limit: Decimal, quantity: Decimal) -> list[OrderReport]:
+        """Fill at most this much as the maker."""
+        quantity = min(quantity, self._wanted(work))
+        return self._closing(work, [self._fill(work, limit, quantity, maker=True)] if quantity else [])
+
+    def _take(self, work: _Working, market: PriceView, as_maker_at: Decimal | None = None) -> list[OrderReport]:
+        return self._closing(work, list(self._walk(work, market, as_maker_at)))
+
+    def _walk(self, work: _Working, market: PriceView, as_maker_at: Decimal | None = None) -> Iterator[OrderReport]:
+        """Fill from the opposite levels as far as limit, quantity, position and depth allow.
+
+        As a maker it is they who come to us: at our price, and only those that go beyond it."""
         order, rules = work.order, self._instruments[work.order.instrument]
-        taken = self._taken.setdefault(order.instrument, {})
-        fills: list[OrderReport] = []
+        taken = self._still_taken(order.instrument)
         for level, shown in _opposite_levels(order, market):
             price = rules.price(level, Round.UP if order.side is Side.BUY else Round.DOWN)
             wanted = self._wanted(work)
-            if wanted == 0 or _beyond_limit(order, price):
-                break
-            before = taken.get((order.side, level), _ZERO)
+            if wanted == 0 or beyond_limit(order, price):
+                return
+            if as_maker_at is not None and not _beyond(order.side, as_maker_at, price):
+                return
+            before, _ = taken.get((order.side, level), (_ZERO, 0))
             quantity = min(wanted, rules.quantity(shown) - before)
             if quantity > 0:
-                taken[order.side, level] = before + quantity
-                fills.append(self._fill(work, price, quantity, maker=False))
-        return self._closing(work, fills)
+                taken[order.side, level] = before + quantity, self.now_ns + REFILL_NS
+                yield self._fill(work, as_maker_at or price, quantity, maker=as_maker_at is not None)
+
+    def _still_taken(self, instrument: str) -> dict[tuple[Side, float], tuple[Decimal, int]]:
+        kept = {level: took for level, took in self._taken.get(instrument, {}).items() if self.now_ns < took[1]}
+        self._taken[instrument] = kept
+        return kept
 
     def _wanted(self, work: _Working) -> Decimal:
         """How much the order may still fill. Never more than is open if it may only reduce (invariant I5)."""
@@ -157,15 +365,17 @@ class Matching:
         return min(work.remaining, self._reducible(work.order)) if work.order.reduce_only else work.remaining
 
     def _reducible(self, order: Order) -> Decimal:
-        position = self._positions.get(order.instrument, _ZERO)
+        position = self.account.quantity(order.instrument)
         return max(_ZERO, position if order.side is Side.SELL else -position)
 
     def _fill(self, work: _Working, price: Decimal, quantity: Decimal, *, maker: bool) -> Fill:
         order = work.order
         work.filled += quantity
-        signed = quantity if order.side is Side.BUY else -quantity
-        self._positions[order.instrument] = self._positions.get(order.instrument, _ZERO) + signed
         self._trades[order.instrument] = number = self._trades.get(order.instrument, 0) + 1
+        maker_rate, taker_rate = self._fees.rates(self.account.volume.usd(self.now_ns))
+        rate = maker_rate if maker else taker_rate + (self._liquidation_fee if work.liquidation else 0)
+        fee = price * quantity * rate
+        self.account.book(order.instrument, order.side, price, quantity, fee, self.now_ns)
         return Fill(
             client_order_id=order.client_order_id,
             instrument=order.instrument,
@@ -173,9 +383,10 @@ class Matching:
             side=order.side,
             price=price,
             quantity=quantity,
-            fee=price * quantity * (self._fees.maker if maker else self._fees.taker),
+            fee=fee,
             fee_asset=self._instruments[order.instrument].quote,
             maker=maker,
+            liquidation=work.liquidation,
         )
 
     def _closing(self, work: _Working, fills: list[OrderReport]) -> list[OrderReport]:
@@ -189,15 +400,25 @@ class Matching:
 
     def _finish(self, work: _Working, status: OrderStatus, reason: str = "", command: str = "place") -> OrderUpdate:
         del self._working[work.order.instrument][work.order.client_order_id]
+        self._forget(work.order.client_order_id)
         return _update(work.order, status, reason, command)
 
     # --- looking up and refusing -----------------------------------------------------------------------------------
 
+    def _forget(self, client_order_id: str) -> None:
+        """Nothing more of it than its id, so that it is not placed twice, and that not for ever."""
+        self._finished[client_order_id] = None
+        if len(self._finished) > FINISHED_KEPT:
+            del self._finished[next(iter(self._finished))]
+
     def _find(self, order: Order) -> _Working | None:
         return self._working.get(order.instrument, {}).get(order.client_order_id)
 
+    def _all_working(self) -> list[_Working]:
+        return [work for of in self._working.values() for work in of.values()]
+
     def _not_working(self, order: Order, command: str) -> OrderUpdate:
-        reason = "order is finished" if order.client_order_id in self._seen else "unknown order"
+        reason = "order is finished" if order.client_order_id in self._finished else "unknown order"
         return _update(order, OrderStatus.REJECTED, reason, command)
 
     def _limits(self, instrument: str) -> list[tuple[_Working, Decimal]]:
@@ -209,19 +430,17 @@ class Matching:
         rules = self._instruments.get(order.instrument)
         if rules is None:
             return f"unknown instrument {order.instrument}"
-        refusal = _price_refusal(order, rules) or _size_refusal(order, rules, market.mark)
+        if self._liquidating:
+            return LIQUIDATED
+        refusal = price_refusal(order, rules) or size_refusal(order, rules, market.mark)
         if refusal:
             return refusal
         if (order.reduce_only or order.close_position) and self._reducible(order) == 0:
             return NOTHING_TO_REDUCE
-        if _never_rests(order) and not market.usable:
-            return "no usable book to trade against"
-        if order.type is OrderType.STOP_MARKET and market.mark is not None and _triggers(order, exact(market.mark)):
-            return WOULD_TRIGGER
-        return ""
+        return market_refusal(order, market)
 
 
-def _update(order: Order, status: OrderStatus, reason: str, command: str) -> OrderUpdate:
+def _update(order: Order, status: OrderStatus, reason: str = "", command: str = "place") -> OrderUpdate:
     return OrderUpdate(
         client_order_id=order.client_order_id,
         instrument=order.instrument,
@@ -231,21 +450,9 @@ def _update(order: Order, status: OrderStatus, reason: str, command: str) -> Ord
     )
 
 
-def _never_rests(order: Order) -> bool:
-    return order.type is OrderType.MARKET or (order.type is OrderType.LIMIT and order.tif is TimeInForce.IOC)
-
-
-def _triggers(stop: Order, mark: Decimal) -> bool:
-    """A long's stop sells at or below its price, a short's buys at or above it."""
-    if stop.stop_price is None:
-        return False
-    return mark <= stop.stop_price if stop.side is Side.SELL else mark >= stop.stop_price
-
-
-def _beyond_limit(order: Order, price: Decimal) -> bool:
-    if order.price is None:
-        return False
-    return price > order.price if order.side is Side.BUY else price < order.price
+def _beyond(side: Side, limit: Decimal, price: Decimal) -> bool:
+    """Whether the other side has come farther than this limit: a bid over our sale, an ask under our purchase."""
+    return price > limit if side is Side.SELL else price < limit
 
 
 def _opposite_levels(order: Order, market: PriceView) -> Iterator[tuple[float, float]]:
@@ -258,56 +465,3 @@ def _opposite_levels(order: Order, market: PriceView) -> Iterator[tuple[float, f
         if len(levels) < count:
             return
         seen, count = count, count * 4
-
-
-def _price_refusal(order: Order, rules: Instrument) -> str:
-    if order.close_position and order.type is not OrderType.STOP_MARKET:
-        return "close_position is for stops only"
-    for name, price, wanted in (
-        ("price", order.price, order.type is OrderType.LIMIT),
-        ("stop price", order.stop_price, order.type is OrderType.STOP_MARKET),
-    ):
-        if not wanted and price is not None:
-            return f"a {order.type} order has no {name}, got {price}"
-        if wanted and (price is None or price <= 0):
-            return f"a {order.type} order needs a {name} above zero, got {price}"
-        if price is not None and not rules.on_grid(price):
-            return f"{name} {price} is not a multiple of the tick {rules.tick}"
-    return ""
-
-
-def _size_refusal(order: Order, rules: Instrument, mark: float | None) -> str:
-    """A close-position stop has the size of what is open; a reduction may be worth less than the minimum."""
-    if order.close_position:
-        return ""
-    largest = rules.max_quantity if order.type is OrderType.LIMIT else rules.max_market_quantity
-    if order.quantity <= 0 or order.quantity % rules.step:
-        return f"quantity {order.quantity} is not a positive multiple of the step {rules.step}"
-    if order.quantity < rules.min_quantity:
-        return f"quantity {order.quantity} is under the minimum {rules.min_quantity}"
-    if order.quantity > largest:
-        return f"quantity {order.quantity} is over the maximum {largest}"
-    return "" if order.reduce_only else _notional_refusal(order, rules, mark)
-
-
-def _notional_refusal(order: Order, rules: Instrument, mark: float | None) -> str:
-    price = order.price or order.stop_price or (None if mark is None else exact(mark))
-    if price is None:
-        return "no price to value the order at"
-    if order.quantity * price < rules.min_notional:
-        return f"notional {order.quantity * price} is under the minimum {rules.min_notional}"
-    return ""
-
-
-def _amend_refusal(work: _Working, order: Order) -> str:
-    old = work.order
-    if work.triggered:
-        return "the stop has triggered"
-    if (
-        structs.replace(order, price=old.price, stop_price=old.stop_price, quantity=old.quantity, reason=old.reason)
-        != old
-    ):
-        return "an amendment changes price and quantity only"
-    if order.type is OrderType.LIMIT and order.quantity <= work.filled:
-        return f"quantity {order.quantity} is not above the {work.filled} already filled"
-    return ""

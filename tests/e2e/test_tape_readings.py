@@ -163,7 +163,8 @@ def test_a_reversal_waits_for_the_end_of_the_hold(tmp_path: Path) -> None:
         signal_at(6, "with", Direction.LONG),
         signal_at(7, "against", Direction.SHORT),
     ]
-    played = play(tmp_path, [*frames, signal_at(8, "again", Direction.SHORT)])
+    always = {"latency_p99_ms": 0}  # the hold begins with the first fill
+    played = play(tmp_path, [*frames, signal_at(8, "again", Direction.SHORT)], paper=always)
     assert [decision["reversal"] for decision in played.of("DECISION")] == [False, True, True]
     [deferred] = played.of("EXIT_DEFERRED")
     assert deferred["wanted"] == "reversal"

@@ -43,11 +43,14 @@ class Watcher:
     def watching(self, instrument: str) -> bool:
         return self.on
 
-    def on_trade(self, instrument: str, price: float, quantity: float, market: Any) -> None:
-        self.seen.append(("trade", price, quantity))
+    def on_trade(self, instrument: str, trade: Any, market: Any, now_ns: int) -> None:
+        self.seen.append(("trade", trade.price, trade.quantity, now_ns))
 
-    def on_book(self, instrument: str, market: Any) -> None:
-        self.seen.append(("book", market.mark))
+    def on_book(self, instrument: str, market: Any, now_ns: int) -> None:
+        self.seen.append(("book", market.mark, now_ns))
+
+    def on_mark(self, instrument: str, market: Any, now_ns: int) -> None:
+        self.seen.append(("mark", market.mark, market.next_funding_ns, now_ns))
 
 
 @pytest.fixture
@@ -106,8 +109,43 @@ def test_the_venue_sees_trades_and_marks_only_while_it_has_something_working(int
     assert watcher.seen == []
     watcher.on = True
     apply(intake, market_frame(trade()))
-    apply(intake, market_frame(diff(9, 12, 9)))
-    assert watcher.seen == [("trade", 65000.1, 0.5), ("book", 65000.0)]
+    apply(intake, market_frame(diff(9, 12, 9), 1))
+    assert watcher.seen == [("trade", 65000.1, 0.5, T0), ("book", 65000.0, T0 + NS)]
+
+
+def test_the_venue_is_told_of_mark_prices_even_when_nothing_of_ours_works(intake: Intake, watcher: Watcher) -> None:
+    message = {
+        "e": "markPriceUpdate",
+        "E": 1,
+        "s": "BTCUSDT",
+        "p": "64990",
+        "i": "64991",
+        "r": "0.0001",
+        "T": 28_800_000,
+    }
+    for watcher.on in (False, True):
+        apply(intake, market_frame(message))
+    assert watcher.seen == [("mark", 64990.0, 28_800 * NS, T0)] * 2
+
+
+def test_of_the_same_trades_told_twice_the_venue_sees_one_telling(intake: Intake, watcher: Watcher) -> None:
+    watcher.on = True
+    apply(intake, market_frame(trade()))
+    again = {
+        "e": "aggTrade",
+        "E": 1,
+        "T": 1,
+        "s": "BTCUSDT",
+        "a": 1,
+        "p": "65000.1",
+        "q": "0.5",
+        "f": 1,
+        "l": 1,
+        "m": False,
+    }
+    apply(intake, market_frame(again))
+    assert [seen[0] for seen in watcher.seen] == ["trade"]
+    assert intake.bad_frames == 0
 
 
 def touches(messages: list[Any]) -> list[tuple[str, str]]:

@@ -1,134 +1,39 @@
-"""Matching: a table per rule, the published walk and fees, and random sessions whose books are kept apart."""
+"""Matching, a table per rule: orders that take, refusals, resting limits, reductions, stops, cancels and amendments."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from dataclasses import dataclass, field
-from decimal import Decimal
-from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import structs
 
 from bot.domain.errors import InvariantError
-from bot.domain.instrument import Instrument
-from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, OrderUpdate, TimeInForce
+from bot.domain.orders import Fill, Order, OrderStatus, OrderType, OrderUpdate, TimeInForce
 from bot.domain.values import Side
-from bot.trading.costs import FeeParams
-from bot.trading.fills import NOTHING_TO_REDUCE, WOULD_TRIGGER, Matching
-
-PAPER_JSON = Path(__file__).resolve().parents[2] / "../shared/fixtures/quant/paper.json"
-BTC = "binanceusdm:BTCUSDT"
-ETH = "binanceusdm:ETHUSDT"
-BUY, SELL = Side.BUY, Side.SELL
-LIMIT, MARKET, STOP = OrderType.LIMIT, OrderType.MARKET, OrderType.STOP_MARKET
-GTC, IOC = TimeInForce.GTC, TimeInForce.IOC
-FEES = FeeParams()
-D = Decimal
-
-
-def instrument(name: str = BTC, **over: Any) -> Instrument:
-    venue, symbol = name.split(":")
-    rules: dict[str, Any] = {
-        "tick": D("0.1"),
-        "step": D("0.001"),
-        "min_quantity": D("0.001"),
-        "max_quantity": D(1000),
-        "max_market_quantity": D(120),
-        "min_notional": D(5),
-    }
-    base = symbol.removesuffix("USDT")
-    return Instrument(
-        id=name, venue=venue, symbol=symbol, unified=f"{base}/USDT:USDT", base=base, quote="USDT", **(rules | over)
-    )
-
-
-@dataclass
-class Market:
-    """A `PriceView` one can write into. `asked` records how many levels were wanted."""
-
-    bids: list[tuple[float, float]] = field(default_factory=lambda: [(99.9, 1.0), (99.8, 2.0), (99.5, 5.0)])
-    asks: list[tuple[float, float]] = field(default_factory=lambda: [(100.1, 1.0), (100.2, 2.0), (100.5, 5.0)])
-    mark: float | None = 100.0
-    usable: bool = True
-    last: float | None = None
-    mark_source: str = "venue"
-    asked: list[int] = field(default_factory=list)
-
-    @property
-    def bid(self) -> float | None:
-        return self.bids[0][0] if self.bids else None
-
-    @property
-    def ask(self) -> float | None:
-        return self.asks[0][0] if self.asks else None
-
-    @property
-    def mid(self) -> float | None:
-        return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
-
-    def book_age_ns(self, now_ns: int) -> int | None:
-        return 0
-
-    def trade_age_ns(self, now_ns: int) -> int | None:
-        return 0
-
-    def mark_age_ns(self, now_ns: int) -> int | None:
-        return 0
-
-    def levels(self, side: Side, count: int) -> list[tuple[float, float]]:
-        self.asked.append(count)
-        return (self.bids if side is BUY else self.asks)[:count]
-
-
-_ids = iter(f"id{i}" for i in range(1_000_000))
-
-
-def order(side: Side, kind: OrderType, quantity: str | int | Decimal = 1, **over: Any) -> Order:
-    for name in ("price", "stop_price"):
-        if name in over and over[name] is not None:
-            over[name] = D(str(over[name]))
-    fields: dict[str, Any] = {"client_order_id": next(_ids), "instrument": BTC, "leg": "entry"}
-    fields |= {"signal_id": "s", "position_id": "p", "side": side, "type": kind, "quantity": D(str(quantity))}
-    return Order(**(fields | over))
-
-
-def matching(*, position: str | int = 0, market: Market | None = None, **rules: Any) -> Matching:
-    """A fresh account, holding `position` bought or sold on a deep book of its own."""
-    made = Matching({BTC: instrument(BTC, **rules), ETH: instrument(ETH, **rules)}, FEES)
-    held = D(position)
-    if held:
-        deep = Market(bids=[(100.0, 1e6)], asks=[(100.0, 1e6)])
-        made.place(order(BUY if held > 0 else SELL, MARKET, str(abs(held))), deep)
-        made.refill(BTC)
-    return made
-
-
-def fills(reports: list[OrderReport]) -> list[tuple[str, str]]:
-    """Price and quantity of each fill, without trailing zeros."""
-    return [(plain(r.price), plain(r.quantity)) for r in reports if isinstance(r, Fill)]
-
-
-def plain(value: Decimal) -> str:
-    return format(value.normalize(), "f")
-
-
-def story(reports: list[OrderReport]) -> str:
-    """The kinds of reports in order: `ACK fill fill FILLED`."""
-    return " ".join("fill" if isinstance(r, Fill) else r.status.value for r in reports)
-
-
-def reason(reports: list[OrderReport]) -> str:
-    last = reports[-1]
-    assert isinstance(last, OrderUpdate)
-    return last.reason
-
+from bot.trading.fills import REFILL_NS, Matching
+from bot.trading.order_rules import NOTHING_TO_REDUCE, WOULD_TRIGGER
+from tests.trading.venue_kit import (
+    BTC,
+    BUY,
+    ETH,
+    FEES,
+    GTC,
+    IOC,
+    LIMIT,
+    MARKET,
+    SELL,
+    STOP,
+    D,
+    Market,
+    fills,
+    instrument,
+    matching,
+    order,
+    printed,
+    published,
+    reason,
+    story,
+)
 
 # --- orders that take ----------------------------------------------------------------------------------------------
 
@@ -168,7 +73,7 @@ def test_a_crossing_limit_rests_with_what_it_did_not_take() -> None:
     made = matching()
     resting = order(BUY, LIMIT, "9", price="100.2")
     made.place(resting, Market())
-    reports = made.on_trade(BTC, 100.1, 0.001)
+    reports = printed(made, 100.1, 0.001)
     assert fills(reports) == [("100.2", "6")]
     assert story(reports) == "fill FILLED"
     assert made.positions() == {BTC: D(9)}
@@ -198,8 +103,10 @@ def test_what_we_took_is_not_there_twice() -> None:
     assert fills(made.place(order(SELL, MARKET, "1"), market)) == [("99.9", "1")], "the other side is untouched"
     market.asks[0] = (100.1, 1.25)
     assert fills(made.place(order(BUY, MARKET, "0.5"), market)) == [("100.1", "0.25"), ("100.5", "0.25")]
-    made.refill(BTC)
-    assert fills(made.place(order(BUY, MARKET, "1"), market)) == [("100.1", "1")]
+    made.now_ns += REFILL_NS - 1
+    assert fills(made.place(order(BUY, MARKET, "0.25"), market)) == [("100.5", "0.25")]
+    made.now_ns += 1
+    assert fills(made.place(order(BUY, MARKET, "1"), market)) == [("100.1", "1")], "a second later it is there again"
 
 
 def test_an_empty_side_fills_nothing() -> None:
@@ -228,7 +135,7 @@ REFUSED = [
     (order(BUY, MARKET, "0.099"), "notional"),
     (order(BUY, MARKET, 1, reduce_only=True), NOTHING_TO_REDUCE),
     (order(BUY, STOP, 1, stop_price="101", close_position=True), NOTHING_TO_REDUCE),
-    (order(SELL, MARKET, 1, close_position=True), "for stops only"),
+    (order(SELL, MARKET, 1, close_position=True), "for stops and take-profits only"),
     (order(SELL, STOP, 1, stop_price="100", reduce_only=True), WOULD_TRIGGER),
     (order(SELL, STOP, 1, stop_price="100.1", close_position=True), WOULD_TRIGGER),
     (order(BUY, STOP, 1, stop_price="100"), WOULD_TRIGGER),
@@ -311,10 +218,14 @@ def test_without_a_mark_a_stop_rests_and_a_market_order_cannot_be_valued() -> No
         (BUY, "99.6", 99.6, False),  # lie beyond the limit
     ],
 )
-def test_a_resting_limit_fills_only_when_traded_through(side: Side, limit: str, traded: float, filled: bool) -> None:
+def test_a_limit_with_others_in_front_fills_when_traded_through(
+    side: Side, limit: str, traded: float, filled: bool
+) -> None:
     made = matching()
-    made.place(order(side, LIMIT, 3, price=limit), Market(asks=[(102.0, 1.0)], bids=[(98.0, 1.0)]))
-    reports = made.on_trade(BTC, traded, 0.001)
+    at = float(limit)
+    before = Market(asks=[(at if side is SELL else 102.0, 1.0)], bids=[(at if side is BUY else 98.0, 1.0)])
+    made.place(order(side, LIMIT, 3, price=limit), before)
+    reports = printed(made, traded, 0.001, buys=side is SELL)
     assert story(reports) == ("fill FILLED" if filled else "")
     assert made.watching(BTC) is not filled
     if filled:
@@ -333,17 +244,17 @@ def test_the_touch_cases_above_are_real_ones(side: Side, limit: str) -> None:
 def test_a_trade_elsewhere_or_of_nothing_does_nothing() -> None:
     made = matching()
     made.place(order(SELL, LIMIT, 1, price="101"), Market())
-    assert made.on_trade(ETH, 200.0, 1.0) == []
-    assert made.on_trade(BTC, 200.0, 0.0) == []
+    assert made.on_trade(ETH, 200.0, 1.0, True) == []
+    assert printed(made, 200.0, 0.0) == []
     with pytest.raises(InvariantError):
-        made.on_trade(BTC, float("nan"), 1.0)
+        printed(made, float("nan"), 1.0)
 
 
 def test_a_moving_price_reaches_the_nearest_rung_first() -> None:
     made = matching(position=2)
     for price in ("102", "101", "103"):
         made.place(order(SELL, LIMIT, 1, price=price, reduce_only=True), Market())
-    reports = made.on_trade(BTC, 104.0, 1.0)
+    reports = printed(made, 104.0, 1.0)
     assert [p for p, _ in fills(reports)] == ["101", "102"]
     assert story(reports) == "fill FILLED fill FILLED EXPIRED" and reason(reports) == NOTHING_TO_REDUCE
 
@@ -372,7 +283,7 @@ def test_a_reducing_taker_stops_at_zero(
 def test_a_resting_reduction_is_capped_and_expires_with_the_position() -> None:
     made = matching(position=2)
     made.place(order(SELL, LIMIT, 3, price="101", reduce_only=True), Market())
-    reports = made.on_trade(BTC, 101.1, 1.0)
+    reports = printed(made, 101.1, 1.0)
     assert fills(reports) == [("101", "2")] and story(reports) == "fill EXPIRED"
 
 
@@ -384,7 +295,7 @@ def test_reductions_outlive_the_position_and_expire_when_they_would_fill(flip: b
     made.place(order(SELL, STOP, 1, stop_price="98", reduce_only=True), Market())
     made.place(order(SELL, MARKET, 2 if flip else 1), Market())
     assert made.watching(BTC), "the venue cancels nothing by itself"
-    assert story(made.on_trade(BTC, 101.1, 1.0)) == "EXPIRED"
+    assert story(printed(made, 101.1, 1.0)) == "EXPIRED"
     reports = made.on_mark(BTC, 98.0, Market(usable=False))
     assert story(reports) == "EXPIRED EXPIRED" and reason(reports) == NOTHING_TO_REDUCE
     assert made.positions() == ({BTC: D(-1)} if flip else {}) and not made.watching(BTC)
@@ -410,7 +321,7 @@ def test_a_stop_triggers_on_mark_and_takes(position: int, stop: str, mark: float
     made = matching(position=position)
     side = SELL if position > 0 else BUY
     made.place(order(side, STOP, 1, stop_price=stop, reduce_only=True), Market())
-    assert made.on_trade(BTC, mark, 1.0) == [], "trades never trigger it"
+    assert printed(made, mark, 1.0) == [], "trades never trigger it"
     reports = made.on_mark(BTC, mark, Market())
     assert story(reports) == ("fill FILLED" if triggered else "")
     assert fills(reports) == ([("99.9" if side is SELL else "100.1", "1")] if triggered else [])
@@ -445,7 +356,7 @@ def test_a_half_done_close_expires_when_a_rung_takes_the_rest() -> None:
     made.place(order(SELL, STOP, 2, stop_price="99", close_position=True), Market())
     made.place(order(SELL, LIMIT, 2, price="101", reduce_only=True), Market())
     made.on_mark(BTC, 99.0, Market(bids=[(99.0, 1.0)]))
-    assert story(made.on_trade(BTC, 102.0, 1.0)) == "fill EXPIRED"
+    assert story(printed(made, 102.0, 1.0)) == "fill EXPIRED"
     assert story(made.on_mark(BTC, 99.0, Market())) == "EXPIRED"
     assert made.positions() == {}
 
@@ -463,7 +374,7 @@ def test_cancel_ends_a_working_order_once() -> None:
             client_order_id=resting.client_order_id, instrument=BTC, status=OrderStatus.CANCELED, command="cancel"
         )
     ]
-    assert made.on_trade(BTC, 200.0, 1.0) == [] and not made.watching(BTC)
+    assert printed(made, 200.0, 1.0) == [] and not made.watching(BTC)
     again = made.cancel(resting)[0]
     assert isinstance(again, OrderUpdate)
     assert (again.status, again.command, again.reason) == (OrderStatus.REJECTED, "cancel", "order is finished")
@@ -473,7 +384,7 @@ def test_a_fill_wins_over_the_cancel_that_comes_after_it() -> None:
     made = matching()
     resting = order(SELL, LIMIT, 1, price="101")
     made.place(resting, Market())
-    assert story(made.on_trade(BTC, 101.1, 1.0)) == "fill FILLED"
+    assert story(printed(made, 101.1, 1.0)) == "fill FILLED"
     assert story(made.cancel(resting)) == "REJECTED" and story(made.amend(resting, Market())) == "REJECTED"
     assert made.positions() == {BTC: D(-1)}
 
@@ -490,7 +401,8 @@ AMENDED = [
     ({"price": D("102")}, "ACK"),
     ({"price": D("101.05")}, "REJECTED"),
     ({"price": None}, "REJECTED"),
-    ({"quantity": D("1")}, "REJECTED"),
+    ({"quantity": D("0.5")}, "CANCELED"),
+    ({"quantity": D("1")}, "CANCELED"),
     ({"quantity": D("1.001")}, "ACK"),
     ({"quantity": D("5")}, "ACK"),
     ({"quantity": D("1001")}, "REJECTED"),
@@ -512,9 +424,11 @@ def test_amend_changes_price_and_quantity_or_nothing(change: dict[str, Any], tol
     first = reports[0]
     assert isinstance(first, OrderUpdate) and first.command == "amend"
     if told == "REJECTED":
-        assert fills(made.on_trade(BTC, 101.1, 1.0)) == [("101", "1")], "the old order stays as it was"
+        assert fills(printed(made, 101.1, 1.0)) == [("101", "1")], "the old order stays as it was"
+    if told == "CANCELED":
+        assert "1 are filled already" in reason(reports) and not made.watching(BTC)
     if "quantity" in change and told == "ACK":
-        through = fills(made.on_trade(BTC, 101.1, 1.0))
+        through = fills(printed(made, 101.1, 1.0))
         assert through == [("101", str(min(change["quantity"] - 1, D("2"))))]
 
 
@@ -523,8 +437,8 @@ def test_an_amended_price_decides_from_then_on() -> None:
     resting = order(SELL, LIMIT, 1, price="101")
     made.place(resting, Market())
     made.amend(structs.replace(resting, price=D("103")), Market())
-    assert made.on_trade(BTC, 102.0, 1.0) == []
-    assert fills(made.on_trade(BTC, 103.1, 1.0)) == [("103", "1")]
+    assert printed(made, 102.0, 1.0) == []
+    assert fills(printed(made, 103.1, 1.0)) == [("103", "1")]
 
 
 def test_a_crossing_amendment_pays_as_a_taker_and_rests_with_the_remainder() -> None:
@@ -534,7 +448,7 @@ def test_a_crossing_amendment_pays_as_a_taker_and_rests_with_the_remainder() -> 
     reports = made.amend(structs.replace(resting, price=D("100.1")), Market())
     assert story(reports) == "ACK fill" and fills(reports) == [("100.1", "1")]
     assert isinstance(reports[1], Fill) and not reports[1].maker
-    later = made.on_trade(BTC, 100.0, 1.0)
+    later = printed(made, 100.0, 1.0)
     assert fills(later) == [("100.1", "1")]
     end = OrderUpdate(client_order_id=resting.client_order_id, instrument=BTC, status=OrderStatus.FILLED)
     assert later[-1] == end and end.command == "place", "an order's end answers its placing"
@@ -587,21 +501,13 @@ def test_trade_ids_count_per_instrument_and_take_a_prefix() -> None:
     assert [r.trade_id for r in second if isinstance(r, Fill)] == ["7T1"]
 
 
-def published(name: str) -> list[Any]:
-    if not PAPER_JSON.exists():
-        pytest.skip("the check values of quant.md are not beside this repository")
-    values: list[Any] = json.loads(PAPER_JSON.read_text())[name]
-    assert values
-    return values
-
-
 def test_published_fees() -> None:
     for case in published("fees"):
         price, maker = case["price"], case["rate"] == 0.0002
         made = matching()
         if maker:
             made.place(order(SELL, LIMIT, str(case["qty"]), price=price), Market())
-            reports = made.on_trade(BTC, price + 1, 1.0)
+            reports = printed(made, price + 1, 1.0)
         else:
             reports = made.place(order(BUY, MARKET, str(case["qty"])), Market(asks=[(price, 9.0)]))
         assert [r.fee for r in reports if isinstance(r, Fill)] == [D(str(case["fee"]))]
@@ -619,189 +525,3 @@ def test_published_walk() -> None:
         assert vwap == D(str(case["vwap"]))
         touch = D(str(levels[0][0]))
         assert float((vwap / touch - 1) * 10000) == pytest.approx(case["slippage_bps_vs_touch"], abs=1e-8)
-
-
-# --- random sessions -----------------------------------------------------------------------------------------------
-
-GRID = st.integers(196, 204).map(lambda n: n * 0.5)  # 98.0 to 102.0
-PRICES = GRID.map(lambda p: D(str(p)))
-QUANTITIES = st.integers(1, 40).map(lambda n: D(n) / 10)
-PICKS = st.integers(0, 30)
-SIDES = st.sampled_from([BUY, SELL])
-SHOWN = st.integers(0, 45).map(lambda n: n / 15)  # mostly off the step
-
-
-class Session(RuleBasedStateMachine):
-    """Keeps its own books from the reports alone and checks each fill against what the market showed at that moment."""
-
-    @initialize()
-    def begin(self) -> None:
-        rules = instrument(tick=D("0.5"), step=D("0.1"), min_quantity=D("0.1"))
-        self.made = Matching({BTC: rules}, FEES)
-        self.market = Market(bids=[(99.5, 3.0), (99.0, 9.0)], asks=[(100.5, 3.0), (101.0, 9.0)])
-        self.traded: float | None = None
-        self.current: dict[str, Order] = {}
-        self.status: dict[str, OrderStatus] = {}
-        self.filled: dict[str, Decimal] = defaultdict(Decimal)
-        self.taken: dict[tuple[Side, Decimal], Decimal] = defaultdict(Decimal)
-        self.hit: set[str] = set()
-        self.trades: list[str] = []
-        self.position = D(0)
-
-    @rule(
-        side=SIDES, kind=st.sampled_from(OrderType), tif=st.sampled_from(TimeInForce), quantity=QUANTITIES, price=PRICES
-    )
-    def place_anything(self, **wanted: Any) -> None:
-        self.place(**wanted)
-
-    @rule(side=SIDES, quantity=QUANTITIES, away=st.integers(1, 3), tif=st.just(GTC))
-    def place_resting(self, side: Side, quantity: Decimal, away: int, tif: TimeInForce) -> None:
-        best = self.market.bid if side is BUY else self.market.ask
-        price = D(str(best or 100.0)) - away * D("0.5") * (1 if side is BUY else -1)
-        self.place(side=side, kind=LIMIT, tif=tif, quantity=quantity, price=price)
-
-    @precondition(lambda self: self.position)
-    @rule(kind=st.sampled_from([LIMIT, LIMIT, MARKET]), quantity=QUANTITIES, price=PRICES)
-    def reduce(self, **wanted: Any) -> None:
-        side = SELL if self.position > 0 else BUY
-        self.place(side=side, tif=GTC, reduce_only=True, **wanted)
-
-    @precondition(lambda self: self.position)
-    @rule(quantity=QUANTITIES, away=st.integers(1, 4), closes=st.booleans())
-    def protect(self, quantity: Decimal, away: int, closes: bool) -> None:
-        side = SELL if self.position > 0 else BUY
-        price = D(str(self.market.mark)) + away * D("0.5") * (1 if side is BUY else -1)
-        extra = {"close_position": closes, "reduce_only": not closes}
-        self.place(side=side, kind=STOP, tif=GTC, quantity=quantity, price=price, **extra)
-
-    def place(self, *, kind: OrderType, quantity: Decimal, price: Decimal, **fields: Any) -> None:
-        name = {LIMIT: "price", STOP: "stop_price"}.get(kind)
-        if name:
-            fields[name] = price
-        made = order(kind=kind, quantity=quantity, **fields)
-        self.current[made.client_order_id] = made
-        self.read(self.made.place(made, self.market))
-        status = self.status[made.client_order_id]
-        assert status.terminal or not (kind is MARKET or (kind is LIMIT and made.tif is IOC))
-
-    def pick(self, number: int) -> Order | None:
-        """Mostly one that works, sometimes a finished one."""
-        working = [name for name, status in self.status.items() if not status.terminal]
-        names = working if working and number % 4 else list(self.status)
-        return self.current[names[number % len(names)]] if names else None
-
-    @rule(number=PICKS)
-    def place_again_or_cancel(self, number: int) -> None:
-        old = self.pick(number)
-        if old is None:
-            return
-        assert story(self.made.place(old, self.market)) == "REJECTED"
-        if number % 3 == 0:
-            working = not self.status[old.client_order_id].terminal
-            reports = self.made.cancel(old)
-            assert story(reports) == ("CANCELED" if working else "REJECTED")
-            self.read(reports)
-
-    @rule(number=PICKS, price=PRICES, quantity=QUANTITIES)
-    def amend(self, number: int, price: Decimal, quantity: Decimal) -> None:
-        before = self.pick(number)
-        if before is not None:
-            name = "stop_price" if before.type is STOP else "price"
-            changed = structs.replace(before, quantity=quantity, **{name: price})
-            reports = self.made.amend(changed, self.market)
-            if story(reports) != "REJECTED":
-                assert not self.status[before.client_order_id].terminal
-                assert before.client_order_id not in self.hit
-                self.current[before.client_order_id] = changed
-            self.read(reports)
-
-    @rule(prices=st.lists(GRID, min_size=1, max_size=4))
-    def trade(self, prices: list[float]) -> None:
-        for self.traded in prices:
-            self.read(self.made.on_trade(BTC, self.traded, 0.1))
-            for name, status in self.status.items():
-                if not status.terminal and self.current[name].type is LIMIT:
-                    assert not self.through(self.current[name]), "a limit traded through is done"
-        self.traded = None
-
-    @rule(mark=GRID)
-    def mark(self, mark: float) -> None:
-        self.market.mark = mark
-        for name, status in self.status.items():
-            stop = self.current[name].stop_price
-            if stop is None or status.terminal:
-                continue
-            if D(str(mark)) <= stop if self.current[name].side is SELL else D(str(mark)) >= stop:
-                self.hit.add(name)
-        self.read(self.made.on_mark(BTC, mark, self.market))
-
-    @rule(mid=st.integers(198, 202), bids=st.lists(SHOWN, max_size=20), asks=st.lists(SHOWN, max_size=20))
-    def book(self, mid: int, bids: list[float], asks: list[float]) -> None:
-        self.market.bids = [((mid - 1 - i) * 0.5, q) for i, q in enumerate(bids)]
-        self.market.asks = [((mid + 1 + i) * 0.5, q) for i, q in enumerate(asks)]
-
-    @rule(usable=st.sampled_from([True, True, True, False]))
-    def feed(self, usable: bool) -> None:
-        self.market.usable = usable
-
-    @rule()
-    def refill(self) -> None:
-        self.made.refill(BTC)
-        self.taken.clear()
-
-    def through(self, resting: Order) -> bool:
-        assert self.traded is not None and resting.price is not None
-        traded = D(str(self.traded))
-        return traded > resting.price if resting.side is SELL else traded < resting.price
-
-    def read(self, reports: list[OrderReport]) -> None:
-        for report in reports:
-            name = report.client_order_id
-            if isinstance(report, Fill):
-                assert not self.status[name].terminal, "a fill after the end"
-                self.check_fill(report, self.current[name])
-            elif report.command == "place" or report.status is not OrderStatus.REJECTED:
-                assert name not in self.status or not self.status[name].terminal, "a finished order stays finished"
-                self.status[name] = report.status
-                if report.status is OrderStatus.FILLED and not self.current[name].close_position:
-                    assert self.filled[name] == self.current[name].quantity
-
-    def check_fill(self, fill: Fill, of: Order) -> None:
-        assert fill.quantity > 0 and fill.side is of.side and fill.quantity % D("0.1") == 0
-        rate = Fraction(2, 10000) if fill.maker else Fraction(5, 10000)
-        assert Fraction(fill.fee) == Fraction(fill.price) * Fraction(fill.quantity) * rate
-        if fill.maker:
-            assert of.price == fill.price and self.through(of)
-        else:
-            self.check_taken(fill, of)
-        self.filled[of.client_order_id] += fill.quantity
-        assert of.close_position or self.filled[of.client_order_id] <= of.quantity
-        before, self.position = self.position, self.position + (fill.quantity if of.side is BUY else -fill.quantity)
-        if of.reduce_only or of.close_position:
-            assert before * self.position >= 0 and abs(self.position) == abs(before) - fill.quantity
-        self.trades.append(fill.trade_id)
-
-    def check_taken(self, fill: Fill, of: Order) -> None:
-        assert self.market.usable and self.traded is None
-        assert of.type is not STOP or of.client_order_id in self.hit
-        if of.price is not None:
-            assert fill.price <= of.price if of.side is BUY else fill.price >= of.price
-        levels = {D(str(p)): D(str(q)) for p, q in (self.market.asks if of.side is BUY else self.market.bids)}
-        assert fill.price in levels, "a price that the book does not show"
-        self.taken[of.side, fill.price] += fill.quantity
-        assert self.taken[of.side, fill.price] <= levels[fill.price], "more than was shown"
-        for price, shown in levels.items():
-            if price < fill.price if of.side is BUY else price > fill.price:
-                assert shown - self.taken[of.side, price] < D("0.1"), "a better level was passed over"
-
-    @invariant()
-    def books_agree(self) -> None:
-        if not hasattr(self, "made"):
-            return
-        assert self.made.positions() == ({BTC: self.position} if self.position else {})
-        assert self.made.watching(BTC) == any(not status.terminal for status in self.status.values())
-        assert self.trades == [f"T{i}" for i in range(1, len(self.trades) + 1)]
-
-
-TestSession = Session.TestCase
-TestSession.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
