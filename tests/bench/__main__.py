@@ -16,7 +16,7 @@ from tests.bench import processes
 from tests.bench.measure import Row, render
 
 ROUNDS = 5
-PEERS = ("ccxt", "cryptofeed", "nautilus_trader", "orjson", "msgspec", "uvloop")
+PEERS = ("ccxt", "cryptofeed", "hftbacktest", "nautilus_trader", "orjson", "msgspec", "uvloop")
 NOTES = """\
 Medians of {rounds} interleaved rounds over {count:,} messages of {market_s:.0f} s of BTCUSDT ({what}); CPU time, but wall time for
 what waits: start, decisions, replay. A ratio is how many times less than the peer. "To market state" is from bytes or
@@ -35,7 +35,7 @@ def main() -> None:
     from tests.bench import many_symbols
 
     in_memory = many_symbols.memory()
-    from tests.bench import decision, dispatch, ingest, replaying
+    from tests.bench import decision, dispatch, filling, ingest, replaying
     from tests.bench.capture import MIX, read_capture
 
     capture = read_capture()
@@ -50,6 +50,7 @@ def main() -> None:
     _show("decisions", checks)
     rows += replaying.measure(capture, rounds)
     rows += many_symbols.measure(rounds) + in_memory
+    _show("fills", filling.measure(capture))
     print()
     print(render(rows))
     print(_summary(rows))
