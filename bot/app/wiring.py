@@ -93,7 +93,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     Closed: ("exits",),
     CloseRequest: ("exits",),
     MoveStopRequest: ("exits",),
-    Adopt: ("positions", "exits"),
+    Adopt: ("positions",),
     BlockRequest: ("state",),
     KillRequest: ("state", "positions"),
     FlattenRequest: ("state", "positions", "exits"),
@@ -199,7 +199,7 @@ def assemble(
     exits = _exits(settings, portfolio, ids)
     desks: list[Desk] = [
         Strategies(_strategies(settings), ids),
-        Gate(guards, ids, size_rules(settings), identity),
+        Gate(guards, ids, size_rules(settings), identity, settings.stop),
         Orders(),
         _positions(settings, portfolio, ids),
         exits,
@@ -243,11 +243,12 @@ def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Exits:
     return Exits(
         portfolio,
         ids,
-        Retarget(settings.walls, settings.targets, settings.fees, settings.stop),
+        Retarget(settings.walls, settings.targets, settings.fees),
         ladder=settings.ladder,
         stop=settings.stop,
         hold=settings.hold,
         exits=settings.exits,
+        fees=settings.fees,
     )
 
 
@@ -309,6 +310,7 @@ def build_guards(settings: Settings) -> tuple[str, list[Guard]]:
         stop_fraction=stop_fraction(settings.stop),
         risk=settings.risk,
         targets=settings.targets,
+        stop=settings.stop if settings.stop.mode == "atr" else None,
     )
     guards: list[Guard] = []
     for name in settings.guards.order:

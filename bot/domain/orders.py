@@ -55,7 +55,8 @@ _TERMINAL = frozenset(
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """One order of ours. `leg` is one of `ids.LEGS`; `price` is None for market and stop orders.
+    """One order of ours. `leg` is one of `ids.LEGS`, or "liquidation" for what the venue did by itself; `price` is None for
+    market and stop orders.
 
     A stop with `close_position` closes whatever is open when it triggers, however much that is then.
     """
@@ -74,6 +75,7 @@ class Order(Struct, frozen=True, kw_only=True):
     tif: TimeInForce = TimeInForce.GTC
     reduce_only: bool = False
     close_position: bool = False
+    stop_distance: Decimal | None = None  # of an entry: how far its stop will be, a fraction of price
     reason: str = ""
 
 

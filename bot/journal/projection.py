@@ -22,6 +22,17 @@ _ORDER_STATES = {
     "ORDER_REJECTED": OrderState.REJECTED,
     "ORDER_CANCELED": OrderState.CANCELED,
 }
+_STORY = (
+    "TP_ADJUSTED",
+    "EXIT_DEFERRED",
+    "LADDER_MERGED",
+    "BREAK_EVEN",
+    "STOP_MOVED",
+    "TRAIL_ADVANCED",
+    "EXIT_DECIDED",
+    "DUST_LEFT",
+)
+"""What happened to an open position, told in `why`."""
 T = TypeVar("T")
 
 
@@ -55,10 +66,8 @@ class Projection:
             "ORDER_INTENT": self._order_intent,
             **dict.fromkeys(_ORDER_STATES, self._order_changed),
             "FILL": self._fill,
-            "POSITION_OPENED": self._position_opened,
-            "TP_ADJUSTED": self._told,
-            "EXIT_DEFERRED": self._told,
-            "LADDER_MERGED": self._told,
+            **dict.fromkeys(("POSITION_OPENED", "POSITION_ADOPTED"), self._position_opened),
+            **dict.fromkeys(_STORY, self._told),
             "POSITION_CLOSED": self._position_closed,
             "MAX_PAIN_RESULT": self._max_pain_result,
             "STRATEGY_ERROR": self._strategy_error,

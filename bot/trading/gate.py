@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from bot.domain.instrument import Round
 from bot.domain.messages import Message, OutsideSignal
 from bot.domain.ports import Guard, IdFactory, View
 from bot.domain.values import ABSTAIN, BLOCK, Decision, Signal, Verdict
+from bot.trading.exits.protection import StopParams, stop_distance
 from bot.trading.guards.probation import Probation
 from bot.trading.guards.risk_limits import RiskLimits
 from bot.trading.risk import is_reversal
@@ -34,12 +36,19 @@ class Gate:
 
     name: ClassVar[str] = "gate"
 
-    def __init__(self, guards: Sequence[Guard], ids: IdFactory, rules: SizeRules, config_hash: str) -> None:
+    def __init__(
+        self,
+        guards: Sequence[Guard],
+        ids: IdFactory,
+        rules: SizeRules,
+        config_hash: str,
+        stop: StopParams | None = None,
+    ) -> None:
         missing = {Probation.name, RiskLimits.name} - {guard.name for guard in guards}
         if missing:
             raise ConfigError(f"guards {', '.join(sorted(missing))} cannot be removed: add them to the gate's guards")
         self._guards = tuple(guards)
-        self._ids, self._rules, self._config_hash = ids, rules, config_hash
+        self._ids, self._rules, self._config_hash, self._stop = ids, rules, config_hash, stop
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.repeated = 0
 
@@ -92,9 +101,11 @@ class Gate:
         blind = self._blind(signal, verdicts)
         factor = multiplier(signal, view, self._rules.sizing, blind)
         reversal = is_reversal(signal, view.portfolio)
-        sized = Sized(Decimal(0), "")
+        sized, distance = Sized(Decimal(0), ""), Decimal(0)
         if not reversal and _blocker(verdicts) is None:
-            sized = size(signal, view, self._rules, factor)
+            rules = self._rules_now(signal, view)
+            sized = Sized(Decimal(0), _no_stop(self._stop)) if rules is None else size(signal, view, rules, factor)
+            distance = Decimal(0) if rules is None else rules.stop
             if not sized.quantity:
                 self._refuse_size(verdicts, sized)
         blocker = _blocker(verdicts)
@@ -107,9 +118,16 @@ class Gate:
             blind=blind,
             reversal=reversal,
             quantity=sized.quantity,
-            stop_distance=self._rules.stop,
+            stop_distance=distance,
         )
         return [_signal_event(signal), *errors, *self._events(decision, sized, view), decision]
+
+    def _rules_now(self, signal: Signal, view: View) -> SizeRules | None:
+        """With the distance that a stop of this entry will have; None where that is not known."""
+        if self._stop is None or self._stop.mode == "pct":
+            return self._rules
+        distance = stop_distance(view, signal.instrument, self._stop)
+        return None if distance is None else replace(self._rules, stop=distance)
 
     def _ask(self, guard: Guard, signal: Signal, view: View, errors: list[Emit]) -> Verdict:
         try:
@@ -163,8 +181,19 @@ class Gate:
             "blind": decision.blind,
             "reversal": decision.reversal,
             "price": text(entry_price(signal, view)),
+            "stop_distance": text(decision.stop_distance or None),
+            "signal_ts_ns": signal.ts_ns,
         }
         return _event("DECISION", signal, data, key=f"decision:{signal.signal_id}")
+
+
+def _no_stop(params: StopParams | None) -> str:
+    """Only stops that follow volatility can be unknown."""
+    return (
+        ""
+        if params is None
+        else f"no ATR yet: needs {params.atr_bars} closed bars of {params.atr_width_s} s and a book"
+    )
 
 
 def _blocker(verdicts: Sequence[Verdict]) -> str | None:

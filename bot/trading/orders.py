@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from bot.domain.events import Emit, text
 from bot.domain.messages import Executed, Message, OrderChanged
-from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderUpdate, PlaceOrder
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderType, OrderUpdate, PlaceOrder
 from bot.domain.ports import View
 
 FINISHED_KEPT = 5_000
@@ -66,7 +66,7 @@ class Orders:
             case OrderUpdate():
                 return self._update(message)
             case Fill():
-                return self._fill(message)
+                return self._fill(message, view)
             case _:
                 return []
 
@@ -97,7 +97,7 @@ class Orders:
         )
         return answers
 
-    def _fill(self, fill: Fill) -> list[Message]:
+    def _fill(self, fill: Fill, view: View) -> list[Message]:
         trade = (fill.instrument, fill.trade_id)
         if trade in self._trades:
             return []
@@ -105,16 +105,17 @@ class Orders:
         if len(self._trades) > 20 * FINISHED_KEPT:
             self._trades.popitem(last=False)
         entry = self._orders.get(fill.client_order_id)
-        if entry is None:
+        liquidating = _liquidating(fill, view) if entry is None and fill.liquidation else None
+        order = liquidating if entry is None else entry.order
+        if order is None:
             return [
                 _stranger(fill.instrument, fill.client_order_id, f"fill {fill.trade_id} of an order we do not know")
             ]
-        order = entry.order
         emit = Emit(
             kind="FILL",
             instrument=fill.instrument,
             source="orders",
-            corr=order.signal_id,
+            corr=order.signal_id or None,
             because=f"place:{order.client_order_id}",
             data={
                 "client_order_id": fill.client_order_id,
@@ -126,6 +127,7 @@ class Orders:
                 "fee": text(fill.fee),
                 "fee_asset": fill.fee_asset,
                 "maker": fill.maker,
+                "leg": order.leg,
             },
         )
         return [emit, Executed(order=order, fill=fill)]
@@ -154,6 +156,10 @@ def _emit(
         "stop_price": text(order.stop_price),
         "quantity": text(order.quantity),
         "reduce_only": order.reduce_only,
+        "close_position": order.close_position,
+        "tif": order.tif,
+        "trigger": order.trigger,
+        "stop_distance": text(order.stop_distance),
         "reason": reason,
         "command": command,
     }
@@ -161,10 +167,29 @@ def _emit(
         kind=kind,
         instrument=order.instrument,
         source="orders",
-        corr=order.signal_id,
+        corr=order.signal_id or None,
         key=key,
         because=because,
         data=data,
+    )
+
+
+def _liquidating(fill: Fill, view: View) -> Order | None:
+    """The venue's own order, as an exit of the position it takes away (its id is the venue's: "autoclose-...")."""
+    position = view.portfolio.position(fill.instrument)
+    if position is None or fill.side is not position.direction.exit_side:
+        return None
+    return Order(
+        client_order_id=fill.client_order_id,
+        instrument=fill.instrument,
+        signal_id=position.signal_id,
+        position_id=position.position_id,
+        leg="liquidation",
+        side=fill.side,
+        type=OrderType.MARKET,
+        quantity=fill.quantity,
+        reduce_only=True,
+        reason="liquidation",
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from bot.domain.events import Emit
+from bot.domain.events import Emit, text
 from bot.domain.values import NS, Direction, Magnet, RegimeLabel
 
 FUNDING_INTERVAL_NS = 8 * 3600 * NS  # 00:00, 08:00 and 16:00 UTC
@@ -29,6 +29,24 @@ class Frozen:
     magnet: Magnet | None
     min_hold_s: int
 
+    def told(self) -> dict[str, Any]:
+        """As POSITION_ENTERED and POSITION_OPENED hold it; the gap is rounded there, it follows from price and max pain."""
+        gap = self.max_pain_gap_pct
+        return {
+            "regime": self.regime,
+            "hurst": self.hurst,
+            "hurst_z": self.hurst_z,
+            "oi_delta_5m_pct": self.oi_delta_5m_pct,
+            "true_trend": self.true_trend,
+            "true_trend_reason": self.true_trend_reason,
+            "max_pain_at_entry": text(self.max_pain),
+            "max_pain_expiry": self.max_pain_expiry,
+            "max_pain_source": self.max_pain_source,
+            "max_pain_gap_pct": None if gap is None else round(float(gap), 4),
+            "magnet": self.magnet,
+            "min_hold_s": self.min_hold_s,
+        }
+
 
 @dataclass(slots=True)
 class Position:
@@ -48,7 +66,7 @@ class Position:
     exited: Decimal = Decimal(0)
     exit_value: Decimal = Decimal(0)
     fees_usd: Decimal = Decimal(0)
-    stop_price: Decimal | None = None  # of the stop that protects it now, as last accepted by the venue
+    stop_price: Decimal | None = None  # of the stop that protects it now, as last accepted by the venue; None: none is
     adopted: bool = False  # not of our making: protected, otherwise left alone
 
     @property
@@ -75,7 +93,7 @@ class Position:
             kind=kind,
             instrument=self.instrument,
             source=source,
-            corr=self.signal_id,
+            corr=self.signal_id or None,  # an adopted one has no signal
             key=key,
             because=because or self.position_id,
             data={"position_id": self.position_id, **data},

@@ -1,7 +1,7 @@
 """Desk `positions`: the entry rule, the position book, and the account's money.
 
-A decision becomes one IOC order or a SIGNAL_EXPIRED; fills become positions. What protects and closes them is decided by the
-desk `exits`.
+A decision becomes one IOC order or a SIGNAL_EXPIRED; fills become positions, and so does what the venue holds already (Adopt).
+What protects and closes them is decided by the desk `exits`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,25 @@ from pydantic import Field
 
 from bot.domain.events import Emit, rounded, text
 from bot.domain.instrument import Round, exact
-from bot.domain.messages import Closed, EntryDone, Executed, FirstFill, Message, OrderChanged, Reduced, StopRequest
-from bot.domain.orders import CancelOrder, Order, OrderType, PlaceOrder, TimeInForce
+from bot.domain.messages import (
+    Adopt,
+    Closed,
+    EntryDone,
+    Executed,
+    FirstFill,
+    KillRequest,
+    Message,
+    OrderChanged,
+    Reduced,
+    StopRequest,
+)
+from bot.domain.orders import CancelOrder, Fill, Order, OrderStatus, OrderType, PlaceOrder, TimeInForce
 from bot.domain.params import Params
 from bot.domain.ports import IdFactory, View
 from bot.domain.values import NS, Decision, Direction, Side, Signal
 from bot.trading.exits.hold import HoldParams, TrueTrendParams
 from bot.trading.exits.protection import StopParams, stop_fraction
-from bot.trading.freeze import freeze
+from bot.trading.freeze import freeze, nothing_known, walls_told
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Position
 
@@ -50,6 +61,7 @@ class Positions:
         self._portfolio = portfolio
         self._ids = ids
         self._entry, self._hold, self._true_trend, self._stop = entry, hold, true_trend, stop
+        self._halted_for = ""  # the liquidation order that trading was halted for
 
     def on(self, message: Message, view: View) -> Sequence[Message]:
         match message:
@@ -61,6 +73,10 @@ class Positions:
                 return self._exited(message, view)
             case OrderChanged(order=order) if order.leg == "entry" and message.finished:
                 return self._entry_done(order)
+            case OrderChanged(order=order) if order.leg == "stop":
+                return self._stop_changed(message)
+            case Adopt():
+                return self._adopt(message, view)
             case StopRequest():
                 return [CancelOrder(order=order, reason="stopping") for order in self._portfolio.entries()]
             case _:
@@ -110,28 +126,67 @@ class Positions:
             tif=TimeInForce.IOC,
             quantity=decision.quantity,
             price=instrument.price(best * slip, Round.passive(side)),
+            stop_distance=decision.stop_distance,
             reason=signal.strategy,
         )
 
     def _entered(self, executed: Executed, view: View) -> list[Message]:
         order, fill = executed.order, executed.fill
         position = self._portfolio.by_id(order.position_id)
-        first = position is None
-        if position is None:
-            direction = _direction(order.side)
-            position = Position(
-                position_id=order.position_id,
-                signal_id=order.signal_id,
-                instrument=order.instrument,
-                direction=direction,
-                opened_ns=view.now_ns,
-                first_price=fill.price,
-                stop_fraction=stop_fraction(self._stop),
-                frozen=freeze(direction, order.instrument, fill.price, view, self._hold, self._true_trend),
-            )
-            self._portfolio.opened(position)
+        if position is not None:
+            self._portfolio.book_entry(position, fill)
+            return []
+        position = self._of_first_fill(order, fill, view)
+        self._portfolio.opened(position)
         self._portfolio.book_entry(position, fill)
-        return [FirstFill(position_id=position.position_id)] if first else []
+        return [_entered_event(position, view), FirstFill(position_id=position.position_id)]
+
+    def _of_first_fill(self, order: Order, fill: Fill, view: View) -> Position:
+        """It keeps the rules and inputs of this moment; the stop's distance is the decision's, which it was sized by."""
+        direction = _direction(order.side)
+        return Position(
+            position_id=order.position_id,
+            signal_id=order.signal_id,
+            instrument=order.instrument,
+            direction=direction,
+            opened_ns=view.now_ns,
+            first_price=fill.price,
+            stop_fraction=order.stop_distance or stop_fraction(self._stop),
+            frozen=freeze(direction, order.instrument, fill.price, view, self._hold, self._true_trend),
+        )
+
+    def _adopt(self, adopt: Adopt, view: View) -> list[Message]:
+        """A position that no signal of ours made: protected, otherwise left alone. Its fees were paid elsewhere."""
+        if self._portfolio.position(adopt.instrument) is not None:
+            reason = f"the venue's {adopt.quantity:f} was to be adopted where a position of ours is open"
+            return [_discrepancy(adopt.instrument, reason)]
+        position = Position(
+            position_id=self._ids.unique(),
+            signal_id="",
+            instrument=adopt.instrument,
+            direction=adopt.direction,
+            opened_ns=view.now_ns,
+            first_price=adopt.entry_price,
+            stop_fraction=self._stop.adopted_pct / 100,
+            frozen=nothing_known("adopted"),
+            entered=adopt.quantity,
+            entry_value=adopt.quantity * adopt.entry_price,
+            stop_price=adopt.stop_price,
+            adopted=True,
+        )
+        self._portfolio.opened(position)
+        return [FirstFill(position_id=position.position_id)]
+
+    def _stop_changed(self, message: OrderChanged) -> list[Message]:
+        """What protects it is what the venue last accepted."""
+        position = self._portfolio.by_id(message.order.position_id)
+        if position is None or message.command == "cancel":
+            return []
+        if message.status is OrderStatus.ACK:
+            position.stop_price = message.order.stop_price
+        elif message.finished and message.status is not OrderStatus.FILLED:
+            position.stop_price = None
+        return []
 
     def _entry_done(self, order: Order) -> list[Message]:
         self._portfolio.entry_done(order)
@@ -142,14 +197,21 @@ class Positions:
         order, fill = executed.order, executed.fill
         position = self._portfolio.by_id(order.position_id)
         if position is None:
-            data = {"client_order_id": order.client_order_id, "reason": "exit fill without a position"}
-            return [Emit(kind="DISCREPANCY", instrument=order.instrument, source=self.name, data=data)]
+            return [_discrepancy(order.instrument, "exit fill without a position", order.client_order_id)]
         reason = _exit_reason(order)
         self._portfolio.book_exit(position, fill)
+        halt = self._halt(fill, view) if fill.liquidation else []
         if position.quantity > 0:
-            return [Reduced(position_id=position.position_id, leg=order.leg)]
+            return [*halt, Reduced(position_id=position.position_id, leg=order.leg)]
         self._portfolio.closed(position, view.now_ns, reason)
-        return [_closed_event(position, view.now_ns, reason), Closed(position_id=position.position_id)]
+        return [*halt, _closed_event(position, view.now_ns, reason), Closed(position_id=position.position_id)]
+
+    def _halt(self, fill: Fill, view: View) -> list[Message]:
+        """Asked for once for each order of the venue's."""
+        if fill.client_order_id == self._halted_for:
+            return []
+        self._halted_for = fill.client_order_id
+        return [KillRequest(reason=f"liquidation of {view.instrument(fill.instrument).unified}")]
 
 
 def _opposite_best(signal: Signal, view: View) -> float | None:
@@ -165,6 +227,26 @@ def _exit_reason(order: Order) -> str:
     if order.leg == "close":
         return order.reason
     return "take_profit" if order.leg.startswith("tier") else order.leg
+
+
+def _discrepancy(instrument: str, reason: str, client_order_id: str | None = None) -> Emit:
+    data = {"client_order_id": client_order_id, "reason": reason}
+    return Emit(kind="DISCREPANCY", instrument=instrument, source="positions", data=data)
+
+
+def _entered_event(position: Position, view: View) -> Emit:
+    """Everything that is frozen at the first fill: with the fills it makes the position again."""
+    data = {
+        "signal_id": position.signal_id,
+        "direction": position.direction,
+        "first_price": text(position.first_price),
+        "opened_ns": position.opened_ns,
+        "stop_fraction": text(position.stop_fraction),
+        **position.frozen.told(),
+        "walls": walls_told(position.instrument, view),
+    }
+    because = f"decision:{position.signal_id}"
+    return position.event("POSITION_ENTERED", "positions", data, key=position.position_id, because=because)
 
 
 def _expired_event(signal: Signal, reason: str) -> Emit:
@@ -196,5 +278,6 @@ def _closed_event(position: Position, now_ns: int, reason: str) -> Emit:
         "fees_usd": text(position.fees_usd),
         "funding_usd": text(position.funding_usd(now_ns)),
         "held_s": round((now_ns - position.opened_ns) / NS, 3),
+        "adopted": position.adopted,
     }
     return position.event("POSITION_CLOSED", "positions", data)

@@ -46,7 +46,8 @@ class SizingParams(Params):
 @dataclass(frozen=True, slots=True)
 class SizeRules:
     """What a size depends on besides the market. `fee` is the taker's, paid in and out; `slip` is what the entry may
-    pay beyond the opposite best price; `stop` is the stop's distance. All three are fractions of price."""
+    pay beyond the opposite best price; `stop` is the stop's distance (the gate puts in that of the decision where it
+    follows volatility). All three are fractions of price."""
 
     sizing: SizingParams
     risk: RiskParams

@@ -10,18 +10,24 @@ from bot.domain.events import Emit
 from bot.domain.ids import IdSource
 from bot.domain.messages import (
     CancelTimer,
+    KillRequest,
+    PriceTouched,
+    Sampled,
     SetTimer,
     TimerFired,
+    UnwatchPrice,
+    WatchPrice,
 )
 from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderUpdate, PlaceOrder
 from bot.domain.values import NS, Decision, Direction, Signal
 from bot.market.walls import WallParams
 from bot.runtime.bus import Bus
 from bot.trading.costs import FeeParams
-from bot.trading.exits.desk import Exits
+from bot.trading.exits.desk import Exits, Liquidation
 from bot.trading.exits.hold import ExitParams, HoldParams, TrueTrendParams
 from bot.trading.exits.ladder import LadderParams
-from bot.trading.exits.protection import StopParams
+from bot.trading.exits.plan import Plan
+from bot.trading.exits.protection import StopParams, stop_distance
 from bot.trading.exits.retarget import Retarget
 from bot.trading.exits.walls import TargetParams
 from bot.trading.orders import Orders
@@ -36,17 +42,27 @@ ROUTES = {kind: tuple(name for name in names if name in OURS) for kind, names in
 class Desks:
     """Money starts at 10,000 USD; marks are the fake view's."""
 
-    def __init__(self, view: FakeView | None = None, **exits: bool) -> None:
+    def __init__(
+        self,
+        view: FakeView | None = None,
+        *,
+        stop: StopParams | None = None,
+        liquidation: Liquidation = lambda position: None,
+        **exits: Any,
+    ) -> None:
         self.view = view or FakeView()
         self.events: list[Emit] = []
         self.commands: list[PlaceOrder | AmendOrder | CancelOrder] = []
         self.timers: dict[str, int] = {}
+        self.watches: dict[str, WatchPrice] = {}
+        self.kills: list[KillRequest] = []
         self._trades = 0
         ids = IdSource(account="main", session=1)
         ids.begin(1, NOW)
         self.portfolio = Portfolio(Decimal(10_000), lambda i: Decimal(repr(self.view.market(i).mark)))
-        stop = StopParams()
-        retarget = Retarget(WallParams(), TargetParams(), FeeParams(), stop)
+        self.view.portfolio = self.portfolio  # type: ignore[assignment]
+        stop = self._stop = stop or StopParams()
+        retarget = Retarget(WallParams(), TargetParams(), FeeParams())
         self.exits = Exits(
             self.portfolio,
             ids,
@@ -55,6 +71,8 @@ class Desks:
             stop=stop,
             hold=HoldParams(),
             exits=ExitParams(**exits),
+            fees=FeeParams(),
+            liquidation=liquidation,
         )
         positions = Positions(
             self.portfolio, ids, entry=EntryParams(), hold=HoldParams(), true_trend=TrueTrendParams(), stop=stop
@@ -66,6 +84,9 @@ class Desks:
             CancelOrder: self.commands.append,
             SetTimer: lambda m: self.timers.__setitem__(m.key, m.due_ns),
             CancelTimer: lambda m: self.timers.pop(m.key, None),
+            WatchPrice: lambda m: self.watches.__setitem__(m.key, m),
+            UnwatchPrice: lambda m: self.watches.pop(m.key, None),
+            KillRequest: self.kills.append,
         }
         self._bus = Bus([Orders(), positions, self.exits], ROUTES, sinks, self.view)
 
@@ -93,10 +114,15 @@ class Desks:
                 multiplier=1.0,
                 reversal=reversal,
                 quantity=size,
-                stop_distance=Decimal("0.01"),
+                stop_distance=self._distance(),
             )
         )
         return idea
+
+    def _distance(self) -> Decimal:
+        distance = stop_distance(self.view, BTC, self._stop)
+        assert distance is not None
+        return distance
 
     def report(self, order: Order, status: OrderStatus, command: str = "place", reason: str = "") -> None:
         self.say(
@@ -129,6 +155,34 @@ class Desks:
         due_ns = self.timers.pop(key)
         self.view.now_ns = max(self.view.now_ns, due_ns)
         self.say(TimerFired(desk="exits", key=key, due_ns=due_ns))
+
+    def touch(self, price: str) -> None:
+        """The watched price is reached: fires the one watch there is."""
+        ((key, watch),) = self.watches.items()
+        del self.watches[key]
+        self.say(PriceTouched(desk=watch.desk, key=key, price=Decimal(price)))
+
+    def sample(self, seconds: float | None = None) -> Desks:
+        if seconds is not None:
+            self.at(seconds)
+        self.say(Sampled(now_ns=self.view.now_ns))
+        return self
+
+    def mark(self, price: float) -> Desks:
+        self.view.market(BTC).mark = price
+        return self
+
+    def amends(self, leg: str = "") -> list[Order]:
+        return [c.order for c in self.commands if isinstance(c, AmendOrder) and c.order.leg.startswith(leg)]
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        return [event.data for event in self.events if event.kind == kind]
+
+    @property
+    def plan(self) -> Plan:
+        plan = self.exits.plan(self.position_id)
+        assert plan is not None
+        return plan
 
     def orders(self, leg: str = "") -> list[Order]:
         """Orders asked for so far, of a leg."""

@@ -113,10 +113,44 @@ def test_a_stop_refused_because_price_is_already_beyond_it_is_a_stop_out() -> No
     assert desks.portfolio.last_stop_ns(BTC, Direction.LONG) == NOW
 
 
-def test_a_stop_that_the_venue_ends_unasked_means_leaving() -> None:
+@pytest.mark.parametrize("status", [OrderStatus.CANCELED, OrderStatus.EXPIRED])
+@pytest.mark.parametrize(("again_s", "left"), [(69.999, ["unprotected"]), (70, [])])
+def test_a_stop_that_the_venue_ends_unasked_is_placed_again_once_a_minute(
+    status: OrderStatus, again_s: float, left: list[str]
+) -> None:
+    desks = Desks(trending())
+    stop = desks.open()
+    desks.at(10).report(stop, status, command="")
+    assert desks.portfolio.position(BTC).stop_price is None  # type: ignore[union-attr]
+    first, second = desks.orders("stop")
+    assert (second.stop_price, second.close_position) == (first.stop_price, True)
+    assert second.client_order_id != first.client_order_id
+    assert desks.timers[f"protect:{desks.position_id}"] == NOW + 12 * NS
+    desks.report(second, OrderStatus.ACK)
+    desks.at(again_s).report(second, status, command="")
+    assert [order.reason for order in desks.orders("close")] == left
+    assert len(desks.orders("stop")) == (2 if left else 3)
+
+
+def test_a_stop_that_ends_when_the_mark_is_beyond_it_is_a_stop_out() -> None:
     desks = Desks()
     stop = desks.open()
-    desks.report(stop, OrderStatus.CANCELED, command="")
+    desks.mark(64350.0).report(stop, OrderStatus.EXPIRED, command="")
+    assert [order.reason for order in desks.orders("close")] == ["stop"]
+
+
+def test_a_stop_refused_for_its_price_or_size_is_corrected_once_and_then_it_is_left() -> None:
+    desks = Desks(trending())
+    desks.decide()
+    entry = desks.orders("entry")[0]
+    desks.fill(entry, "65000", "0.04")
+    desks.report(entry, OrderStatus.FILLED)
+    desks.view.known[BTC] = instrument(tick="0.5")  # the venue's rules have changed
+    desks.at(0.4).report(desks.orders("stop")[0], OrderStatus.REJECTED, reason="price is not on the tick")
+    first, second = desks.orders("stop")
+    assert second.stop_price == first.stop_price == Decimal("64350")
+    assert desks.timers[f"protect:{desks.position_id}"] == NOW + 2 * NS  # still the first fill's deadline
+    desks.report(second, OrderStatus.REJECTED, reason="price is not on the tick")
     assert [order.reason for order in desks.orders("close")] == ["unprotected"]
 
 
@@ -300,6 +334,7 @@ def test_a_wall_pulls_tier_four_in_front_of_it_and_gives_it_back_when_it_is_gone
     adjusted = desks.event("TP_ADJUSTED")
     assert (adjusted["tier"], adjusted["old_price"], adjusted["new_price"]) == (4, "66300.0", "66133.8")
     assert (adjusted["wall_price"], adjusted["wall_usd"], adjusted["wall_source"]) == ("66200.0", "30000000.0", "own")
+    desks.report(desks.orders("tier_4")[0], OrderStatus.ACK, command="amend")
     desks.view.put(reading("walls", ask_wall(66200.0, usd=1e6), source="own"))
     desks.at(39.9).say(Sampled(now_ns=0))
     assert desks.kinds().count("TP_ADJUSTED") == 1  # at most one move in 30 s

@@ -141,6 +141,8 @@ def test_allowed() -> None:
         "blind": False,
         "reversal": False,
         "price": "65000.5",
+        "stop_distance": "0.01",
+        "signal_ts_ns": NOW,
     }
     assert verdicts[2] == {
         "guard": "taker_aggression",

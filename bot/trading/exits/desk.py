@@ -1,18 +1,18 @@
-"""Desk `exits`: protects a position from its first fill on and closes it.
+"""Desk `exits`: protects a position from its first fill on and closes it. It takes what comes in and knows whose it is; the work
+is done by its parts (stops, opening, tightening, retarget, resizing, leaving).
 
 The stop goes out with the first fill and waits for nothing; the ladder follows when the entry is done. Discretionary exits are
-deferred while a position is in force-hold; the stop, the tiers it has and the operator's close never are.
+deferred while a position is in force-hold; the stop, the tiers it has, the operator's close, a flatten and a liquidation that
+comes near never are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import ClassVar
 
-from msgspec.structs import replace
-
-from bot.domain.events import Emit, rounded, text
+from bot.domain.events import Emit, text
 from bot.domain.instrument import exact
 from bot.domain.messages import (
     CancelTimer,
@@ -21,24 +21,37 @@ from bot.domain.messages import (
     EntryDone,
     Executed,
     FirstFill,
+    FlattenRequest,
     Message,
+    MoveStopRequest,
     OrderChanged,
+    PriceTouched,
     Sampled,
     SetTimer,
     TimerFired,
+    UnwatchPrice,
 )
-from bot.domain.orders import AmendOrder, CancelOrder, Order, OrderStatus, OrderType, PlaceOrder
+from bot.domain.orders import CancelOrder, OrderStatus
 from bot.domain.ports import IdFactory, View
 from bot.domain.values import NS, Decision
+from bot.trading.costs import FeeParams
 from bot.trading.exits.hold import ExitParams, HoldParams, reversal_due
-from bot.trading.exits.ladder import LadderParams, Tier, build, manageable, targets
-from bot.trading.exits.plan import Plan, TierPlan
-from bot.trading.exits.protection import StopParams, stop_price, tighter
+from bot.trading.exits.ladder import LadderParams, manageable
+from bot.trading.exits.leaving import Leaving
+from bot.trading.exits.opening import Opening, adopted_event, opened_event
+from bot.trading.exits.plan import Plan
+from bot.trading.exits.protection import StopParams
+from bot.trading.exits.resizing import fit
 from bot.trading.exits.retarget import Retarget
+from bot.trading.exits.stops import Stops
+from bot.trading.exits.tightening import BREAK_EVEN, TRAILING, Tightening, plain
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Position
 
-PROTECTED_WITHIN_NS = 2 * NS  # reliability I4: a stop not seen by then means leaving at market
+Liquidation = Callable[[Position], Decimal | None]
+"""The price at which the venue would liquidate a position; None: none, or not known."""
+TIME_STOP = "time_stop"
+REVERSAL = "reversal"
 
 
 class Exits:
@@ -54,10 +67,19 @@ class Exits:
         stop: StopParams,
         hold: HoldParams,
         exits: ExitParams,
+        fees: FeeParams,
+        liquidation: Liquidation = lambda position: None,
     ) -> None:
-        self._portfolio, self._ids, self._retarget = portfolio, ids, retarget
-        self._ladder, self._stop, self._hold, self._exits = ladder, stop, hold, exits
+        self._portfolio, self._retarget, self._liquidation = portfolio, retarget, liquidation
+        self._hold, self._exits = hold, exits
+        self._leaving = Leaving(ids)
+        self._stops = Stops(ids, self._leaving)
+        self._opening = Opening(ids, ladder)
+        self._tightening = Tightening(
+            self._stops, self._leaving, stop=stop, ladder=ladder, exits=exits, round_trip=fees.round_trip
+        )
         self._plans: dict[str, Plan] = {}
+        self._flattened: frozenset[str] = frozenset()  # positions that a flatten met before their first fill
 
     def on(self, message: Message, view: View) -> Sequence[Message]:
         match message:
@@ -67,19 +89,20 @@ class Exits:
                 return self._protect(self._position(position_id), view)
             case EntryDone(position_id=position_id):
                 return self._open(self._position(position_id), view)
-            case Executed(order=order, fill=fill):
-                return self._executed(order, fill.quantity)
+            case Executed():
+                return self._executed(message, view)
             case OrderChanged():
                 return self._changed(message, view)
             case Closed(position_id=position_id):
                 return self._clean_up(position_id)
             case Decision() if message.allowed and message.reversal:
                 return self._reversal(message, view)
-            case CloseRequest(instrument=instrument, reason=reason):
-                position = self._portfolio.position(instrument)
-                return [] if position is None else self._leave(position, reason, view)
             case TimerFired(key=key):
                 return self._timer(key, view)
+            case PriceTouched(key=key):
+                return self._touched(message, key.partition(":")[2], view)
+            case CloseRequest() | MoveStopRequest() | FlattenRequest():
+                return self._operator(message, view)
             case _:
                 return []
 
@@ -91,245 +114,214 @@ class Exits:
         assert position is not None  # published by the desk that owns it, in the same settling
         return position
 
-    # --- protection ---
+    def _known(self, position_id: str) -> tuple[Plan, Position] | None:
+        plan, position = self._plans.get(position_id), self._portfolio.by_id(position_id)
+        return None if plan is None or position is None else (plan, position)
+
+    # --- a position comes to be ---
 
     def _protect(self, position: Position, view: View) -> list[Message]:
         plan = self._plans[position.position_id] = Plan(position.position_id)
-        instrument = view.instrument(position.instrument)
-        plan.stop = Order(
-            client_order_id=self._ids.client_order_id("stop"),
-            instrument=position.instrument,
-            signal_id=position.signal_id,
-            position_id=position.position_id,
-            leg="stop",
-            side=position.direction.exit_side,
-            type=OrderType.STOP_MARKET,
-            quantity=position.quantity,
-            stop_price=stop_price(position.first_price, position.direction, instrument, self._stop),
-            reduce_only=True,
-            close_position=True,
-            reason="protection",
-        )
-        deadline = SetTimer(desk=self.name, key=f"protect:{plan.position_id}", due_ns=view.now_ns + PROTECTED_WITHIN_NS)
-        return [PlaceOrder(order=plan.stop), deadline]
-
-    def _tighten(self, plan: Plan, position: Position, view: View) -> list[Message]:
-        """The entry's mean price is known now: move the stop there if that is tighter, never looser."""
-        if plan.stop is None or plan.stop.stop_price is None:
-            return []
-        instrument = view.instrument(position.instrument)
-        wanted = stop_price(position.entry_price, position.direction, instrument, self._stop)
-        if not tighter(position.direction, plan.stop.stop_price, wanted):
-            return []
-        plan.stop_before = plan.stop
-        plan.stop = replace(plan.stop, stop_price=wanted, quantity=position.quantity)
-        return [AmendOrder(order=plan.stop, reason="entry complete")]
-
-    # --- ladder ---
+        protect = self._stops.protect(plan, position, view)
+        if position.adopted:
+            mark = view.market(position.instrument).mark
+            return [adopted_event(plan, position, None if mark is None else exact(round(mark, 8))), *protect]
+        if position.position_id in self._flattened:
+            return [*protect, *self._leaving.leave(plan, position, "flatten", view)]
+        return protect
 
     def _open(self, position: Position, view: View) -> list[Message]:
+        """Entry price and quantity are final: the stop is held against them, tiers and timers go out."""
         plan = self._plans[position.position_id]
-        instrument = view.instrument(position.instrument)
-        tighten = self._tighten(plan, position, view)
-        if not manageable(position.quantity, position.entry_price, instrument):
-            return [*tighten, self._opened_event(plan, position), *self._leave(position, "too_small", view)]
-        frozen = position.frozen
-        ladder = build(
-            position.entry_price, position.quantity, position.direction, instrument, self._ladder, frozen.true_trend
-        )
-        nominal = targets(position.entry_price, position.direction, instrument, self._ladder)
-        for tier in ladder.tiers:
-            plan.tiers[tier.tier] = TierPlan(tier.tier, self._tier_order(position, tier), nominal[tier.tier - 1])
-        merged: list[Message] = [
-            position.event("LADDER_MERGED", self.name, {"tier": tier, "into": into}) for tier, into in ladder.merged
-        ]
-        placed: list[Message] = [PlaceOrder(order=tier.order) for tier in plan.tiers.values()]
-        return [*tighten, *merged, self._opened_event(plan, position), *placed, *self._hold_timer(position)]
+        tighten = self._stops.entry_done(plan, position, view)
+        if plan.close_reason:  # on its way out already
+            return [*tighten, opened_event(plan, position, {})]
+        if not manageable(position.quantity, position.entry_price, view.instrument(position.instrument)):
+            told = opened_event(plan, position, {})
+            return [*tighten, told, *self._leaving.leave(plan, position, "too_small", view)]
+        merged, placed = self._opening.ladder(plan, position, self._tightening.r(position), view)
+        more = {"break_even": self._break_even(position, view), **self._measure(plan, position)}
+        wait = self._tightening.wait(plan, position, view)
+        return [*tighten, *merged, opened_event(plan, position, more), *placed, *wait, *self._timers(position)]
 
-    def _tier_order(self, position: Position, tier: Tier) -> Order:
-        leg = f"tier_{tier.tier}"
-        return Order(
-            client_order_id=self._ids.client_order_id(leg),
-            instrument=position.instrument,
-            signal_id=position.signal_id,
-            position_id=position.position_id,
-            leg=leg,
-            side=position.direction.exit_side,
-            type=OrderType.LIMIT,
-            quantity=tier.quantity,
-            price=tier.price,
-            reduce_only=True,
-            reason="take_profit",
-        )
+    def _break_even(self, position: Position, view: View) -> dict[str, str | None] | None:
+        if not self._exits.break_even:
+            return None
+        return plain(*self._tightening.break_even_at(position, view.instrument(position.instrument)))
 
-    def _opened_event(self, plan: Plan, position: Position) -> Emit:
-        frozen = position.frozen
-        stop = plan.stop.stop_price if plan.stop is not None else None
-        data = {
-            "signal_id": position.signal_id,
-            "direction": position.direction,
-            "entry_price": text(rounded(position.entry_price)),
-            "quantity": text(position.quantity),
-            "stop_price": text(stop),
-            "tiers": [
-                {"tier": t.tier, "price": text(t.order.price), "quantity": text(t.order.quantity)}
-                for t in plan.tiers.values()
-            ],
-            "regime": frozen.regime,
-            "hurst": frozen.hurst,
-            "hurst_z": frozen.hurst_z,
-            "oi_delta_5m_pct": frozen.oi_delta_5m_pct,
-            "true_trend": frozen.true_trend,
-            "true_trend_reason": frozen.true_trend_reason,
-            "max_pain_at_entry": text(frozen.max_pain),
-            "max_pain_expiry": frozen.max_pain_expiry,
-            "max_pain_source": frozen.max_pain_source,
-            "max_pain_gap_pct": None if frozen.max_pain_gap_pct is None else round(float(frozen.max_pain_gap_pct), 4),
-            "magnet": frozen.magnet,
-            "min_hold_s": frozen.min_hold_s,
-        }
-        because = f"decision:{position.signal_id}"
-        return position.event("POSITION_OPENED", self.name, data, key=position.position_id, because=because)
+    def _measure(self, plan: Plan, position: Position) -> dict[str, str | None]:
+        """How far liquidation is at first."""
+        price = self._liquidation(position)
+        if price is not None:
+            plan.liquidation_distance = position.direction.sign * (position.entry_price - price)
+        return {"liquidation_price": text(price), "liquidation_distance": text(plan.liquidation_distance)}
 
-    def _hold_timer(self, position: Position) -> list[Message]:
-        if position.frozen.min_hold_s == 0:
-            return []
-        return [SetTimer(desk=self.name, key=f"hold:{position.position_id}", due_ns=position.hold_until_ns)]
+    def _timers(self, position: Position) -> list[Message]:
+        ends: list[Message] = []
+        if position.frozen.min_hold_s:
+            ends.append(SetTimer(desk=self.name, key=f"hold:{position.position_id}", due_ns=position.hold_until_ns))
+        if self._exits.time_stop_s:
+            due_ns = position.opened_ns + self._exits.time_stop_s * NS
+            ends.append(SetTimer(desk=self.name, key=f"time:{position.position_id}", due_ns=due_ns))
+        return ends
 
     # --- what comes back ---
 
-    def _executed(self, order: Order, quantity: Decimal) -> list[Message]:
-        plan = self._plans.get(order.position_id)
-        if plan is None:
+    def _executed(self, executed: Executed, view: View) -> list[Message]:
+        order, quantity = executed.order, executed.fill.quantity
+        plan, position = self._plans.get(order.position_id), self._portfolio.by_id(order.position_id)
+        if plan is None or order.leg == "entry":
             return []
         plan.last_exit_leg = order.leg
         tier = plan.tier_of(order.client_order_id)
         if tier is not None:
             tier.filled += quantity
-        return []
+        if order.leg == "close":
+            self._leaving.filled(plan, quantity)
+        return [] if position is None else fit(plan, position, view)
 
     def _changed(self, message: OrderChanged, view: View) -> list[Message]:
-        plan = self._plans.get(message.order.position_id)
-        position = self._portfolio.by_id(message.order.position_id)
-        if plan is None or position is None:
+        known = self._known(message.order.position_id)
+        if known is None:
             return []
-        leg, status = message.order.leg, message.status
-        if message.command in ("cancel", "amend"):
-            self._amended(plan, message)
+        plan, position = known
+        leg = message.order.leg
+        if message.command == "cancel" and message.status is OrderStatus.REJECTED:
             return []
         if leg == "stop":
-            return self._stop_changed(plan, position, status, view)
-        tier = plan.tier_of(message.order.client_order_id)
-        if tier is not None and status.terminal:
-            tier.working = False
-        if leg == "close" and status.terminal:
-            plan.close = None  # if anything is left, the next sample tries again
-        return []
+            report = self._stops.amended if message.command == "amend" else self._stops.changed
+            return report(plan, position, message, view)
+        if leg == "close":
+            self._leaving.changed(plan, message, view)
+            return []
+        return self._tier_changed(plan, position, message, view)
 
-    def _amended(self, plan: Plan, message: OrderChanged) -> None:
-        """A refused amendment leaves the old order in force."""
-        if message.command != "amend" or message.status not in (OrderStatus.ACK, OrderStatus.REJECTED):
-            return
-        refused = message.status is OrderStatus.REJECTED
+    def _tier_changed(self, plan: Plan, position: Position, message: OrderChanged, view: View) -> list[Message]:
+        """A refused amendment leaves the old order in force; what was left to do meanwhile is looked at again."""
         tier = plan.tier_of(message.order.client_order_id)
-        if message.order.leg == "stop" and plan.stop is not None and plan.stop_before is not None:
-            plan.stop, plan.stop_before = (plan.stop_before if refused else plan.stop), None
-        elif tier is not None and tier.before is not None:
-            tier.order, tier.before = (tier.before if refused else tier.order), None
+        if tier is None:
+            return []
+        if message.command == "amend" and message.status in (OrderStatus.ACK, OrderStatus.REJECTED):
+            refused = message.status is OrderStatus.REJECTED and tier.before is not None
+            tier.order, tier.before = (tier.before if refused else tier.order), None  # type: ignore[assignment]
+        elif message.finished:
+            tier.working, tier.before = False, None
+        return fit(plan, position, view)
 
-    def _stop_changed(self, plan: Plan, position: Position, status: OrderStatus, view: View) -> list[Message]:
-        if status is OrderStatus.ACK:
-            plan.stop_seen = True
-            return [CancelTimer(desk=self.name, key=f"protect:{plan.position_id}")]
-        if status.terminal and status is not OrderStatus.FILLED:
-            passed = plan.stop is not None and _passed(plan.stop, position, view)
-            plan.stop = None
-            return self._leave(position, "stop" if passed else "unprotected", view)
-        return []
+    def _touched(self, message: PriceTouched, position_id: str, view: View) -> list[Message]:
+        known = self._known(position_id)
+        return [] if known is None else self._tightening.touched(*known, message, view)
 
     def _timer(self, key: str, view: View) -> list[Message]:
         what, position_id = key.split(":", 1)
-        plan, position = self._plans.get(position_id), self._portfolio.by_id(position_id)
-        if plan is None or position is None:
+        known = self._known(position_id)
+        if known is None:
             return []
+        plan, position = known
         if what == "protect":
-            return [] if plan.stop_seen else self._leave(position, "unprotected", view)
+            return self._stops.overdue(plan, position, view)
+        if what == "time":
+            return self._leaving.discretionary(plan, position, TIME_STOP, view)
         return self._hold_over(plan, position, view)
 
-    # --- leaving ---
+    # --- discretionary exits ---
 
     def _reversal(self, decision: Decision, view: View) -> list[Message]:
         signal = decision.signal
         position = self._portfolio.position(signal.instrument)
-        if position is None or not self._exits.reversal or position.direction is signal.direction:
+        if position is None or position.adopted or not self._exits.reversal or position.direction is signal.direction:
             return []
         plan = self._plans[position.position_id]
         plan.newest_allowed = (signal.direction, signal.ts_ns)
-        if view.now_ns >= position.hold_until_ns:
-            return self._leave(position, "reversal", view)
-        if "reversal" in plan.deferred:
-            return []
-        plan.deferred.add("reversal")
-        remaining_s = round((position.hold_until_ns - view.now_ns) / NS, 3)
-        data = {"wanted": "reversal", "hold_remaining_s": remaining_s}
-        return [position.event("EXIT_DEFERRED", self.name, data)]
+        return self._leaving.discretionary(plan, position, REVERSAL, view)
 
     def _hold_over(self, plan: Plan, position: Position, view: View) -> list[Message]:
         """A deferred exit runs now if its condition still holds."""
         due = reversal_due(position.direction, plan.newest_allowed, view.now_ns, self._hold)
-        if "reversal" in plan.deferred and due:
-            return self._leave(position, "reversal", view)
-        return []
+        if REVERSAL in plan.deferred and due:
+            return self._leaving.leave(plan, position, REVERSAL, view)
+        if TIME_STOP in plan.deferred:  # time does not run back
+            return self._leaving.leave(plan, position, TIME_STOP, view)
+        return self._tightening.trail(plan, position, view) if TRAILING in plan.deferred else []
 
-    def _leave(self, position: Position, reason: str, view: View) -> list[Message]:
-        """Close all of it at market, reduce-only, in parts where the venue takes no larger order. The stop stays until
-        nothing is left."""
-        plan = self._plans[position.position_id]
-        if plan.close is not None:
-            return []
-        plan.close_reason = plan.close_reason or reason
-        plan.close = Order(
-            client_order_id=self._ids.client_order_id("close", plan.attempts % 1024),
-            instrument=position.instrument,
-            signal_id=position.signal_id,
-            position_id=position.position_id,
-            leg="close",
-            side=position.direction.exit_side,
-            type=OrderType.MARKET,
-            quantity=min(position.quantity, view.instrument(position.instrument).max_market_quantity),
-            reduce_only=True,
-            reason=plan.close_reason,
-        )
-        plan.attempts += 1
-        return [PlaceOrder(order=plan.close)]
+    # --- the operator ---
+
+    def _operator(self, request: CloseRequest | MoveStopRequest | FlattenRequest, view: View) -> list[Message]:
+        if isinstance(request, FlattenRequest):
+            return self._flatten(view)
+        position = self._portfolio.position(request.instrument)
+        plan = None if position is None else self._plans.get(position.position_id)
+        if position is None or plan is None:
+            return [_nothing_open(request)] if isinstance(request, MoveStopRequest) else []
+        if isinstance(request, MoveStopRequest):
+            return self._tightening.asked(plan, position, request, view)
+        if request.part_pct is None or not request.part_pct < 100:
+            return self._leaving.leave(plan, position, request.reason, view)
+        part = self._leaving.leave_part(plan, position, request.part_pct, request.reason, view)
+        return [*fit(plan, position, view), *part]  # the tiers are cut before the market order can reach the venue
+
+    def _flatten(self, view: View) -> list[Message]:
+        self._flattened = frozenset(order.position_id for order in self._portfolio.entries())
+        answers: list[Message] = []
+        for position_id in list(self._plans):
+            known = self._known(position_id)
+            answers += [] if known is None else self._leaving.leave(*known, "flatten", view)
+        return answers
+
+    # --- the end ---
 
     def _clean_up(self, position_id: str) -> list[Message]:
         plan = self._plans.pop(position_id)
-        resting = [tier.order for tier in plan.tiers.values() if tier.working and tier.remaining > 0]
+        resting = [tier.order for tier in plan.open_tiers()]
         if plan.stop is not None and plan.last_exit_leg != "stop":
-            resting.append(plan.stop)
+            resting.append(plan.stop.order)
         answers: list[Message] = [CancelOrder(order=order, reason="position closed") for order in resting]
-        timers = [CancelTimer(desk=self.name, key=f"{what}:{position_id}") for what in ("protect", "hold")]
-        return answers + timers
+        answers += [CancelTimer(desk=self.name, key=f"{what}:{position_id}") for what in ("protect", "hold", "time")]
+        if plan.break_even_due:
+            answers.append(UnwatchPrice(desk=self.name, key=f"{BREAK_EVEN}:{position_id}"))
+        return answers
 
     # --- once a second ---
 
     def _sampled(self, view: View) -> list[Message]:
         answers: list[Message] = []
-        for position_id, plan in self._plans.items():
-            position = self._portfolio.by_id(position_id)
-            if position is None:
-                continue
-            if plan.close_reason:
-                answers += self._leave(position, plan.close_reason, view)
-            elif plan.tiers:
-                answers += self._retarget.on_sample(plan, position, view)
+        for position_id in list(self._plans):
+            known = self._known(position_id)
+            if known is not None:
+                answers += self._look_after(*known, view)
         return answers
 
+    def _look_after(self, plan: Plan, position: Position, view: View) -> list[Message]:
+        near = [] if plan.close_reason else self._liquidation_near(plan, position, view)
+        if plan.close_reason:
+            return [*near, *self._leaving.go_on(plan, position, view)]
+        answers = [*self._stops.pursue(plan, position, view), *self._tightening.trail(plan, position, view)]
+        if plan.part:
+            answers += self._leaving.go_on(plan, position, view)
+        if plan.tiers:
+            answers += self._retarget.on_sample(plan, position, view)
+        return [*answers, *fit(plan, position, view), *self._dust(plan, position, view)]
 
-def _passed(stop: Order, position: Position, view: View) -> bool:
-    """Whether the mark is already where the stop would have triggered: then leaving is the stop's doing."""
-    mark = view.market(position.instrument).mark
-    if mark is None or stop.stop_price is None:
-        return False
-    return position.direction.sign * (exact(mark) - stop.stop_price) <= 0
+    def _liquidation_near(self, plan: Plan, position: Position, view: View) -> list[Message]:
+        """Less than a quarter of the first distance is left: out, hold or not."""
+        mark, first = view.market(position.instrument).mark, plan.liquidation_distance
+        if mark is None or first is None:
+            return []
+        price = self._liquidation(position)
+        left = None if price is None else position.direction.sign * (exact(round(mark, 8)) - price)
+        if left is None or left * 100 >= self._exits.liquidation_pct * first:
+            return []
+        return self._leaving.leave(plan, position, "liquidation_near", view)
+
+    def _dust(self, plan: Plan, position: Position, view: View) -> list[Message]:
+        """What is left is too small to manage and no target covers it: closed at once. A tier's own rest may stay."""
+        if position.adopted or not plan.tiers or plan.part or plan.in_tiers() >= position.quantity:
+            return []
+        if manageable(position.quantity, position.entry_price, view.instrument(position.instrument)):
+            return []
+        return self._leaving.leave(plan, position, "dust", view)
+
+
+def _nothing_open(request: MoveStopRequest) -> Emit:
+    data = {"price": str(request.price), "stop_price": None, "reason": "no position is open"}
+    return Emit(kind="STOP_REFUSED", instrument=request.instrument, source="exits", data=data)

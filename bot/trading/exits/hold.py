@@ -34,6 +34,22 @@ class TrueTrendParams(Params):
 
 class ExitParams(Params):
     reversal: bool = Field(True, description="an allowed opposite signal closes the position (it does not flip it)")
+    break_even: bool = Field(
+        True, description="stop to entry and fees once last touches Tier 1 (TRUE TREND: mark touches +1 R)"
+    )
+    trailing: bool = Field(
+        False, description="the stop follows the best mark at a distance of trail_atr_multiple ranges"
+    )
+    trail_atr_multiple: Decimal = Field(Decimal(3), gt=0, le=50, description="average true ranges (as in group stop)")
+    trail_min_move_bps: Decimal = Field(Decimal(5), gt=0, le=1000, description="smaller moves are not made")
+    trail_interval_s: int = Field(30, ge=0, description="a trailing stop moves at most once in this time")
+    time_stop_s: int = Field(0, ge=0, description="close at market this long after the first fill; 0: never")
+    liquidation_pct: Decimal = Field(
+        Decimal(25),
+        ge=0,
+        lt=100,
+        description="close when this share of the first distance to liquidation is left; 0: off",
+    )
 
 
 def fresh(reading: Reading[T], now_ns: int) -> T | None:

@@ -17,24 +17,23 @@ from bot.domain.ports import View
 from bot.domain.reading import Wall
 from bot.market.walls import WallParams
 from bot.trading.costs import FeeParams
-from bot.trading.exits.ladder import Tier
 from bot.trading.exits.plan import Plan, TierPlan
-from bot.trading.exits.protection import StopParams, stop_fraction
+from bot.trading.exits.resizing import rung
 from bot.trading.exits.walls import TargetParams, Wanted, clamp_lower, decide_move, min_room, wanted_target
 from bot.trading.position import Position
 
 
 class Retarget:
-    def __init__(self, walls: WallParams, targets: TargetParams, fees: FeeParams, stop: StopParams) -> None:
+    def __init__(self, walls: WallParams, targets: TargetParams, fees: FeeParams) -> None:
         self._tiers = walls.tiers
         self._params = targets
-        self._room = min_room(fees.round_trip, stop_fraction(stop), targets)
+        self._round_trip = fees.round_trip
 
     def on_sample(self, plan: Plan, position: Position, view: View) -> list[Message]:
         answers: list[Message] = []
         for number in self._tiers:
             tier = plan.tiers.get(number)
-            if tier is not None and tier.working and tier.remaining > 0:
+            if tier is not None and tier.open and tier.before is None:
                 answers += self._consider(plan, tier, position, view)
         return answers
 
@@ -53,7 +52,7 @@ class Retarget:
             current=current,
             mid=exact(market.mid),
             instrument=view.instrument(position.instrument),
-            room=self._room,
+            room=min_room(self._round_trip, position.stop_fraction, self._params),
             params=self._params,
         )
         if wanted is None:
@@ -74,15 +73,15 @@ class Retarget:
         self, plan: Plan, tier: TierPlan, to: Decimal, wanted: Wanted, source: str, position: Position, view: View
     ) -> list[Message]:
         """Amend the tier; lower tiers that lie beyond its new price are canceled and their quantity joins it."""
-        working = [t for t in plan.tiers.values() if t.working and t.remaining > 0]
-        rungs = [Tier(t.tier, t.order.price or to, t.remaining) for t in working]
+        rungs = [rung(each, position) for each in plan.open_tiers()]
         ladder = clamp_lower(rungs, tier.tier, to, position.direction)
         answers: list[Message] = [_adjusted_event(position, tier, to, wanted.wall, source)]
-        for merged, _ in ladder.merged:
+        for merged, into in ladder.merged:
             gone = plan.tiers[merged]
             gone.working = False
+            answers.append(position.event("LADDER_MERGED", "exits", {"tier": merged, "into": into}))
             answers.append(CancelOrder(order=gone.order, reason=f"merged into tier {tier.tier}"))
-        open_quantity = next(rung.quantity for rung in ladder.tiers if rung.tier == tier.tier)
+        open_quantity = next(each.quantity for each in ladder.tiers if each.tier == tier.tier)
         tier.before = tier.order
         tier.order = replace(tier.order, price=to, quantity=tier.filled + open_quantity)
         tier.moved_ns = view.now_ns

@@ -21,6 +21,7 @@ from bot.domain.instrument import exact
 from bot.domain.ports import View
 from bot.domain.reading import FRESH, STALE, Reading, ReadingState
 from bot.domain.values import ABSTAIN, BLOCK, LONG, PASS, Direction, Outcome, Signal, Verdict
+from bot.trading.exits.protection import StopParams, stop_distance
 from bot.trading.exits.walls import DEFAULTS, TargetParams
 from bot.trading.risk import RiskParams
 
@@ -52,12 +53,18 @@ class LongFilterParams(DataGuardParams):
 
 @dataclass(frozen=True, slots=True)
 class GuardContext:
-    """What guards know of other groups of settings. `round_trip` and `stop_fraction` are fractions of price."""
+    """What guards know of other groups of settings. `round_trip` and `stop_fraction` are fractions of price; `stop` is given
+    where the stop's distance follows volatility."""
 
     round_trip: Decimal
     stop_fraction: Decimal
     risk: RiskParams
     targets: TargetParams = DEFAULTS
+    stop: StopParams | None = None
+
+    def stop_distance(self, view: View, instrument: str) -> Decimal | None:
+        """Of an entry made now, a fraction of price; None where it is not known."""
+        return self.stop_fraction if self.stop is None else stop_distance(view, instrument, self.stop)
 
 
 class Finding(Struct, frozen=True):

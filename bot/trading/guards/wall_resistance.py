@@ -17,7 +17,7 @@ from bot.domain.ports import View
 from bot.domain.reading import FRESH, PARTIAL, ReadingState, Walls
 from bot.domain.values import ABSTAIN, LONG, Direction, Signal
 from bot.trading.exits.walls import has_room, institutional, min_room, wall_target
-from bot.trading.guards.base import Finding, GuardContext, LongFilter, LongFilterParams, judged, price_now, shown
+from bot.trading.guards.base import Finding, LongFilter, LongFilterParams, judged, price_now, shown
 
 
 class WallResistanceParams(LongFilterParams):
@@ -33,35 +33,31 @@ class WallResistance(LongFilter[WallResistanceParams, Walls]):
     judges: ClassVar[frozenset[ReadingState]] = frozenset({FRESH, PARTIAL})
     Params: ClassVar[type[params.Params]] = WallResistanceParams
 
-    def __init__(self, settings: WallResistanceParams, context: GuardContext) -> None:
-        super().__init__(settings, context)
-        self._room = min_room(context.round_trip, context.stop_fraction, context.targets)
-
-    @cached_property
-    def _needed(self) -> str:
-        return shown(self._room * 100)
-
     def judge(self, signal: Signal, view: View, data: Walls) -> Finding:
+        stop = self.context.stop_distance(view, signal.instrument)
+        if stop is None:
+            return Finding(ABSTAIN, "no ATR yet, so the stop's distance and the room needed are not known")
+        least = min_room(self.context.round_trip, stop, self.context.targets)
         price, side = price_now(signal, view), signal.direction
         instrument = view.instrument(signal.instrument)
         nearest = _nearest(data, side, price)
-        needed = self._needed
+        needed = shown(least * 100)
         if nearest is not None:
             target = wall_target(nearest, side, instrument, self.context.targets)
             room = shown(side.sign * (target - price) * 100 / price)
-            if not has_room(price, target, side, self._room):
+            if not has_room(price, target, side, least):
                 return judged(True, room, needed, f"institutional wall at {nearest:.2f}, price {price:f}")
-        if not self._covered(price, side, instrument, data):
+        if not self._covered(price, side, instrument, data, least):
             seen_pct = data.ask_coverage_pct if side is LONG else data.bid_coverage_pct
             return Finding(ABSTAIN, f"not seen beyond {seen_pct:.4g} %", threshold=needed)
         if nearest is None:
             return judged(False, None, needed, "no institutional wall in sight")
         return judged(False, room, needed, f"institutional wall at {nearest:.2f}, price {price:f}")
 
-    def _covered(self, price: Decimal, side: Direction, instrument: Instrument, data: Walls) -> bool:
+    def _covered(self, price: Decimal, side: Direction, instrument: Instrument, data: Walls, least: Decimal) -> bool:
         """Whether depth reaches the farthest price at which a wall would still block."""
         seen_pct = data.ask_coverage_pct if side is LONG else data.bid_coverage_pct
-        enough = instrument.price(price * (1 + side.sign * self._room), Round.away_from_entry(side))
+        enough = instrument.price(price * (1 + side.sign * least), Round.away_from_entry(side))
         reach = price * (100 + side.sign * exact(seen_pct)) * (100 - side.sign * self.context.targets.offset_pct)
         return side.sign * (reach - enough * 10_000) >= 0
 

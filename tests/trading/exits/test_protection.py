@@ -26,7 +26,7 @@ LONG, SHORT = Direction.LONG, Direction.SHORT
     ],
 )
 def test_stop_price(direction: Direction, entry: str, pct: str, tick: str, expected: str) -> None:
-    assert stop_price(D(entry), direction, instrument(tick=tick), StopParams(pct=D(pct))) == D(expected)
+    assert stop_price(D(entry), direction, instrument(tick=tick), D(pct) / 100) == D(expected)
 
 
 def test_stop_fraction_is_a_fraction_of_entry() -> None:
@@ -54,7 +54,7 @@ def test_tighter(direction: Direction, old: str, new: str, expected: bool) -> No
     pct=st.decimals(min_value="0.2", max_value=10, places=2),
 )
 def test_a_stop_is_on_the_losing_side_and_never_farther_than_sized_for(entry: D, direction: Direction, pct: D) -> None:
-    price = stop_price(entry, direction, instrument(), StopParams(pct=pct))
+    price = stop_price(entry, direction, instrument(), pct / 100)
     risk = direction.sign * (entry - price)
     assert 0 < risk <= entry * pct / 100 < risk + D("0.1")
     assert price % D("0.1") == 0
