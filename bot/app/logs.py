@@ -180,8 +180,21 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "POSITION_CLOSED": _closed,
     "FILL": _fill,
     "TP_ADJUSTED": _adjusted,
-    "LADDER_MERGED": lambda e: (
-        f"ladder: tier {e.data['tier']} is under the venue's minimum and joins tier {e.data['into']}"
+    "LADDER_MERGED": lambda e: f"ladder: tier {e.data['tier']} joins tier {e.data['into']}: {e.data['reason']}",
+    "POSITION_ADOPTED": lambda e: (
+        f"ADOPTED {e.symbol} {e.data['direction']} {e.data['quantity']} at {e.data['entry_price']}, "
+        f"stop {e.data['stop_price']}"
+    ),
+    "BREAK_EVEN": lambda e: (
+        f"{e.symbol} touched {e.data['touched_price']}: stop to break-even at {e.data['stop_price']}"
+    ),
+    "STOP_MOVED": lambda e: (
+        f"stop of {e.symbol} moves {e.data['old_price']} -> {e.data['new_price']}: {e.data['reason']}"
+    ),
+    "STOP_REFUSED": lambda e: f"stop of {e.symbol} stays at {e.data['stop_price']}: {e.data['reason']}",
+    "EXIT_DECIDED": lambda e: f"leaving {e.symbol} ({e.data['part'] or 'all of it'}) at market: {e.data['reason']}",
+    "DUST_LEFT": lambda e: (
+        f"{e.data['quantity']} of {e.symbol} is less than any order ({e.data['minimum']}): the stop covers it"
     ),
     "EXIT_DEFERRED": lambda e: (
         f"exit deferred ({e.data['wanted']}): force-hold for {e.data['hold_remaining_s']:.0f} s more"

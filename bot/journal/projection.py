@@ -28,6 +28,7 @@ _STORY = (
     "LADDER_MERGED",
     "BREAK_EVEN",
     "STOP_MOVED",
+    "STOP_REFUSED",
     "TRAIL_ADVANCED",
     "EXIT_DECIDED",
     "DUST_LEFT",
@@ -191,7 +192,8 @@ class Projection:
             signal.position = position
 
     def _told(self, event: Event, data: Data) -> None:
-        self._position_of(event, data).story.append({"kind": event.kind} | _stamped(event, data))
+        if "position_id" in data:  # a stop may also be refused where no position is open
+            self._position_of(event, data).story.append({"kind": event.kind} | _stamped(event, data))
 
     def _position_closed(self, event: Event, data: Data) -> None:
         position = self._position_of(event, data)

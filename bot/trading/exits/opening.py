@@ -11,6 +11,7 @@ from bot.domain.orders import Order, OrderType, PlaceOrder
 from bot.domain.ports import IdFactory, View
 from bot.trading.exits.ladder import LadderParams, Tier, build, targets
 from bot.trading.exits.plan import Plan, TierPlan
+from bot.trading.exits.resizing import SMALL, told_merged
 from bot.trading.position import Position
 
 
@@ -28,9 +29,7 @@ class Opening:
         nominal = targets(entry, direction, instrument, self._ladder, r)
         for tier in ladder.tiers:
             plan.tiers[tier.tier] = TierPlan(tier.tier, self._order(position, tier), nominal[tier.tier - 1])
-        merged: list[Message] = [
-            position.event("LADDER_MERGED", "exits", {"tier": tier, "into": into}) for tier, into in ladder.merged
-        ]
+        merged = told_merged(position, ladder.merged, SMALL)
         return merged, [PlaceOrder(order=tier.order) for tier in plan.tiers.values()]
 
     def _order(self, position: Position, tier: Tier) -> Order:

@@ -6,6 +6,7 @@ A tier that has an amendment under way is left until it is answered; reduce-only
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from bot.trading.exits.plan import Plan, TierPlan
 from bot.trading.position import Position
 
 REASON = "cut to what is left"
+SMALL = "under the venue's minimum"
 
 
 def fit(plan: Plan, position: Position, view: View) -> list[Message]:
@@ -29,12 +31,17 @@ def fit(plan: Plan, position: Position, view: View) -> list[Message]:
     instrument = view.instrument(position.instrument)
     ladder = scale([rung(tier, position) for tier in tiers], left, instrument)
     kept = {each.tier: each.quantity for each in ladder.tiers}
-    answers: list[Message] = [
-        position.event("LADDER_MERGED", "exits", {"tier": tier, "into": into}) for tier, into in ladder.merged
-    ]
+    answers = told_merged(position, ladder.merged, SMALL)
     for tier in tiers:
         answers += _cut(tier, kept.get(tier.tier, Decimal(0)))
     return answers
+
+
+def told_merged(position: Position, merged: Iterable[tuple[int, int]], reason: str) -> list[Message]:
+    return [
+        position.event("LADDER_MERGED", "exits", {"tier": tier, "into": into, "reason": reason})
+        for tier, into in merged
+    ]
 
 
 def rung(tier: TierPlan, position: Position) -> Tier:

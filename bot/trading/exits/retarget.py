@@ -18,7 +18,7 @@ from bot.domain.reading import Wall
 from bot.market.walls import WallParams
 from bot.trading.costs import FeeParams
 from bot.trading.exits.plan import Plan, TierPlan
-from bot.trading.exits.resizing import rung
+from bot.trading.exits.resizing import rung, told_merged
 from bot.trading.exits.walls import TargetParams, Wanted, clamp_lower, decide_move, min_room, wanted_target
 from bot.trading.position import Position
 
@@ -76,10 +76,10 @@ class Retarget:
         rungs = [rung(each, position) for each in plan.open_tiers()]
         ladder = clamp_lower(rungs, tier.tier, to, position.direction)
         answers: list[Message] = [_adjusted_event(position, tier, to, wanted.wall, source)]
-        for merged, into in ladder.merged:
+        answers += told_merged(position, ladder.merged, "beyond its new price")
+        for merged, _ in ladder.merged:
             gone = plan.tiers[merged]
             gone.working = False
-            answers.append(position.event("LADDER_MERGED", "exits", {"tier": merged, "into": into}))
             answers.append(CancelOrder(order=gone.order, reason=f"merged into tier {tier.tier}"))
         open_quantity = next(each.quantity for each in ladder.tiers if each.tier == tier.tier)
         tier.before = tier.order
