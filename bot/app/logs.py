@@ -193,6 +193,7 @@ _TELL: dict[str, Callable[[Event], str]] = {
     ),
     "STOP_REFUSED": lambda e: f"stop of {e.symbol} stays at {e.data['stop_price']}: {e.data['reason']}",
     "EXIT_DECIDED": lambda e: f"leaving {e.symbol} ({e.data['part'] or 'all of it'}) at market: {e.data['reason']}",
+    "CLOSE_REFUSED": lambda e: f"{e.symbol} is not closed by {e.data['part_pct']} %: {e.data['reason']}",
     "DUST_LEFT": lambda e: (
         f"{e.data['quantity']} of {e.symbol} is less than any order ({e.data['minimum']}): the stop covers it"
     ),

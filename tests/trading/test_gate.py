@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import pytest
 
 from bot.domain.errors import ConfigError
-from bot.domain.events import Emit, canonical
+from bot.domain.events import Emit, canonical, text
 from bot.domain.ids import IdSource
 from bot.domain.messages import Message, OutsideSignal, PauseRequest
 from bot.domain.params import Params
 from bot.domain.ports import Guard, View
 from bot.domain.reading import LongShort, OiDelta, Regime, Taker, WhaleCvd
 from bot.domain.values import Decision, Direction, Outcome, RegimeLabel, Signal, Verdict
+from bot.trading.exits.protection import StopParams
 from bot.trading.gate import REMEMBERED, Gate
 from bot.trading.guards.base import SafetyParams
 from bot.trading.guards.long_trap import LongTrap, LongTrapParams
@@ -372,3 +373,37 @@ def test_only_so_many_ids_are_remembered() -> None:
     assert not desk.on(outside(external_id="kept"), FakeView())
     assert desk.on(outside(external_id="lost"), FakeView())
     assert desk.repeated == 2
+
+
+# --- stops that follow volatility ---
+
+
+def volatile(atr: float | None) -> tuple[Decision, list[Emit]]:
+    view = FakeView(reading("regime", TREND))
+    if atr is not None:
+        view.market(BTC).ranges[300, 14] = atr
+    ids = IdSource(account="main", session=1)
+    ids.begin(7, NOW)
+    rules = SizeRules(
+        sizing=SizingParams(), risk=RiskParams(), fee=Decimal("0.0005"), slip=Decimal("0.001"), stop=Decimal("0.01")
+    )
+    return decide(Gate(safety(), ids, rules, "hash-1", StopParams(mode="atr")), view)
+
+
+@pytest.mark.parametrize(("atr", "distance"), [(325.0, "0.01"), (650.0, "0.02"), (162.5, "0.005")])
+def test_a_decision_is_sized_by_the_distance_its_stop_will_have(atr: float, distance: str) -> None:
+    decision, emits = volatile(atr)
+    assert decision.stop_distance == Decimal(distance)
+    assert emits[-1].data["stop_distance"] == text(decision.stop_distance)
+    price, costs = Decimal("65000.5"), Decimal("0.001") + Decimal("0.0005")
+    stop = price * (1 - Decimal(distance))
+    budget = Decimal(25) / (price - stop + price * costs + stop * Decimal("0.0005"))
+    assert decision.quantity == budget.quantize(Decimal("0.001"), "ROUND_DOWN")
+
+
+def test_without_a_range_the_limits_refuse() -> None:
+    decision, emits = volatile(None)
+    assert (decision.allowed, decision.blocker, decision.quantity) == (False, "risk_limits", Decimal(0))
+    refused = next(emit.data for emit in emits if emit.kind == "RISK_LIMIT_BLOCK")
+    assert refused["reason"] == "no ATR yet: needs 14 closed bars of 300 s and a book"
+    assert emits[-1].data["stop_distance"] is None

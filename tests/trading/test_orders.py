@@ -20,7 +20,7 @@ from bot.domain.orders import (
 )
 from bot.domain.values import Side
 from bot.trading.orders import Orders
-from tests.build import BTC, FakeView
+from tests.build import BTC, FakePosition, FakeView
 
 VIEW = FakeView()
 TIER = Order(
@@ -116,3 +116,45 @@ def test_a_refused_amendment_or_cancel_does_not_finish_the_order(desk: Orders) -
     desk.on(update(OrderStatus.REJECTED, "cancel", "order is finished"), VIEW)
     (changed,) = desk.on(update(OrderStatus.FILLED), VIEW)
     assert isinstance(changed, OrderChanged)
+
+
+def test_an_order_tells_all_that_a_restart_needs_of_it(desk: Orders) -> None:
+    stop = replace(
+        TIER,
+        client_order_id="C2",
+        leg="stop",
+        type=OrderType.STOP_MARKET,
+        price=None,
+        stop_price=Decimal(64350),
+        close_position=True,
+    )
+    (intent,) = desk.on(PlaceOrder(order=stop), VIEW)
+    data = intent.data  # type: ignore[union-attr]
+    assert (data["tif"], data["close_position"], data["trigger"], data["stop_price"]) == ("GTC", True, "mark", "64350")
+    (entry,) = desk.on(PlaceOrder(order=replace(TIER, leg="entry", stop_distance=Decimal("0.004"))), VIEW)
+    assert entry.data["stop_distance"] == "0.004"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "known"),
+    [(True, Side.SELL, True), (True, Side.BUY, False), (False, Side.SELL, False)],
+)
+def test_a_liquidation_is_an_exit_of_the_position_it_takes_away(held: bool, side: Side, known: bool) -> None:
+    view = FakeView()
+    if held:
+        view.portfolio.open(FakePosition(position_id="P9", signal_id="S9"))
+    taken = replace(fill(), client_order_id="autoclose-17", side=side, liquidation=True)
+    answers = Orders().on(taken, view)
+    assert [answer.kind for answer in answers[:1]] == ["FILL" if known else "DISCREPANCY"]  # type: ignore[union-attr]
+    if known:
+        (executed,) = answers[1:]
+        assert isinstance(executed, Executed)
+        assert (executed.order.leg, executed.order.position_id, executed.order.signal_id) == ("liquidation", "P9", "S9")
+        assert executed.order.reduce_only
+
+
+def test_a_fill_under_a_strange_id_that_is_no_liquidation_stays_a_discrepancy() -> None:
+    view = FakeView()
+    view.portfolio.open(FakePosition())
+    (event,) = Orders().on(replace(fill(), client_order_id="autoclose-17"), view)
+    assert event.kind == "DISCREPANCY"  # type: ignore[union-attr]

@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.messages import StopRequest
-from bot.domain.orders import CancelOrder, OrderStatus, OrderType, TimeInForce
-from bot.domain.values import NS, Direction, Side
-from tests.build import BTC, NOW
+from bot.domain.messages import Adopt, CloseRequest, MoveStopRequest, StopRequest
+from bot.domain.orders import CancelOrder, Fill, OrderStatus, OrderType, TimeInForce
+from bot.domain.reading import MaxPain, OiDelta, Regime, Wall, Walls
+from bot.domain.values import NS, Direction, RegimeLabel, Side
+from tests.build import BTC, NOW, FakeView, reading
 from tests.trading.desks import Desks
 
 
@@ -175,3 +176,184 @@ def test_a_report_about_an_order_nobody_knows_is_a_discrepancy_not_a_crash() -> 
     desks.report(stranger, OrderStatus.ACK)
     assert desks.kinds().count("DISCREPANCY") == 2
     assert desks.portfolio.position(BTC) is not None
+
+
+# --- frozen at the first fill ---
+
+
+def test_what_is_frozen_at_the_first_fill_is_journaled_then() -> None:
+    wall = Wall(price=66200.0, usd=30e6, first_seen_ns=NOW, venues=("binanceusdm",))
+    walls = Walls(
+        asks=(wall,), bids=(), ask_coverage_pct=5.0, bid_coverage_pct=5.0, institutional_usd=Decimal(25_000_000)
+    )
+    regime = Regime(label=RegimeLabel.TREND, hurst=0.7, z=3.0, sum_100=0.02, sum_12=-0.01)
+    pain = MaxPain(price=Decimal(66400), expiry="2025-10-10", notional_usd=Decimal(10**9))
+    desks = Desks(
+        FakeView(
+            reading("regime", regime),
+            reading("oi_delta_5m", OiDelta(pct=0.4)),
+            reading("max_pain", pain, source="deribit"),
+            reading("walls", walls, partial=True, source="own"),
+        )
+    )
+    desks.decide()
+    desks.at(2).fill(desks.orders("entry")[0], "65000.5", "0.01")  # a part of it
+    entered = desks.event("POSITION_ENTERED")
+    position = desks.portfolio.position(BTC)
+    assert position is not None
+    assert entered.pop("position_id") == position.position_id
+    assert entered == {
+        "signal_id": "S1",
+        "direction": "long",
+        "first_price": "65000.5",
+        "opened_ns": NOW + 2 * NS,
+        "stop_fraction": "0.01",
+        "regime": "TREND",
+        "hurst": 0.7,
+        "hurst_z": 3.0,
+        "oi_delta_5m_pct": 0.4,
+        "true_trend": False,
+        "true_trend_reason": "the last 12 returns add up to -0.01, which does not point long",
+        "max_pain_at_entry": "66400",
+        "max_pain_expiry": "2025-10-10",
+        "max_pain_source": "deribit",
+        "max_pain_gap_pct": 2.1077,
+        "magnet": "MAGNET-WITH",
+        "min_hold_s": 0,
+        "walls": {
+            "state": "PARTIAL",
+            "source": "own",
+            "asks": [{"price": "66200.0", "usd": "30000000.0"}],
+            "bids": [],
+        },
+    }
+    desks.at(3).fill(desks.orders("entry")[0], "65001", "0.01")
+    assert desks.kinds().count("POSITION_ENTERED") == 1
+
+
+# --- adopted ---
+
+
+def adopt(direction: Direction = Direction.LONG, **of: Decimal) -> Desks:
+    desks = Desks(trailing=True, time_stop_s=60, liquidation=lambda position: Decimal(64900))
+    size = {"quantity": Decimal("0.05"), "entry_price": Decimal(60000)} | of
+    desks.say(Adopt(instrument=BTC, direction=direction, **size))
+    return desks
+
+
+@pytest.mark.parametrize(
+    ("direction", "resting", "stop"),
+    # 1 % from a mark of 65,000, or what rests already if that is tighter
+    [
+        (Direction.LONG, None, "64350"),
+        (Direction.LONG, "64349.9", "64350"),
+        (Direction.LONG, "64350.1", "64350.1"),
+        (Direction.SHORT, None, "65650"),
+        (Direction.SHORT, "65650.1", "65650"),
+        (Direction.SHORT, "65649.9", "65649.9"),
+    ],
+)
+def test_an_adopted_position_gets_a_stop_and_nothing_else(direction: Direction, resting: str | None, stop: str) -> None:
+    desks = adopt(direction, **({} if resting is None else {"stop_price": Decimal(resting)}))
+    (order,) = desks.orders()
+    assert (order.leg, order.side, order.stop_price) == ("stop", direction.exit_side, Decimal(stop))
+    assert order.close_position
+    told = desks.event("POSITION_ADOPTED")
+    assert (told["quantity"], told["entry_price"], told["mark"]) == ("0.05", "60000", "65000.0")
+    assert (Decimal(told["stop_price"]), told["resting_stop_price"], told["tiers"]) == (Decimal(stop), resting, [])
+    assert list(desks.timers) == [f"protect:{desks.position_id}"]
+    assert not desks.watches
+
+
+def test_nothing_but_stop_and_operator_closes_an_adopted_position() -> None:
+    desks = adopt()
+    desks.report(desks.orders("stop")[0], OrderStatus.ACK)
+    desks.view.market(BTC).ranges[300, 14] = 10.0
+    desks.decide(Direction.SHORT, reversal=True)
+    desks.mark(64901.0).sample(100)
+    desks.mark(66000.0).sample(200)
+    assert not desks.orders("close") and not desks.amends()
+    desks.say(MoveStopRequest(instrument=BTC, price=Decimal(65500)))
+    assert [o.stop_price for o in desks.amends("stop")] == [Decimal(65500)]
+    desks.say(CloseRequest(instrument=BTC))
+    desks.fill(desks.orders("close")[0], "66000", "0.05")
+    closed = desks.event("POSITION_CLOSED")
+    assert (closed["reason"], closed["adopted"], closed["pnl_usd"]) == ("operator", True, "300.00")
+    assert desks.portfolio.wallet_usd == Decimal("10300")
+
+
+def test_an_adopted_position_whose_stop_is_not_seen_is_left_like_any_other() -> None:
+    desks = adopt()
+    desks.fire(f"protect:{desks.position_id}")
+    assert [order.reason for order in desks.orders("close")] == ["unprotected"]
+
+
+def test_without_a_mark_an_adopted_position_is_protected_from_the_last_price() -> None:
+    desks = Desks()
+    desks.view.market(BTC).mark, desks.view.market(BTC).last = None, 64000.0
+    desks.say(Adopt(instrument=BTC, direction=Direction.LONG, quantity=Decimal("0.05"), entry_price=Decimal(60000)))
+    assert desks.orders("stop")[0].stop_price == Decimal(63360)
+
+
+def test_what_is_ours_already_is_not_adopted_on_top() -> None:
+    desks = Desks()
+    desks.open()
+    before = desks.position_id
+    desks.say(Adopt(instrument=BTC, direction=Direction.LONG, quantity=Decimal(1), entry_price=Decimal(60000)))
+    assert desks.position_id == before
+    assert "to be adopted" in desks.event("DISCREPANCY")["reason"]
+
+
+# --- the stop that protects, and the venue's own doing ---
+
+
+def test_a_positions_stop_is_what_the_venue_last_accepted() -> None:
+    desks = Desks()
+    desks.decide()
+    entry = desks.orders("entry")[0]
+    desks.fill(entry, "65000", "0.04")
+    desks.report(entry, OrderStatus.FILLED)
+    position = desks.portfolio.position(BTC)
+    stop = desks.orders("stop")[0]
+    assert position is not None and position.stop_price is None
+    desks.report(stop, OrderStatus.ACK)
+    assert position.stop_price == Decimal(64350)
+    desks.say(MoveStopRequest(instrument=BTC, price=Decimal(64900)))
+    assert position.stop_price == Decimal(64350)
+    desks.report(stop, OrderStatus.REJECTED, command="amend", reason="no")
+    assert position.stop_price == Decimal(64350)
+    desks.report(stop, OrderStatus.REJECTED, command="cancel", reason="no")
+    assert position.stop_price == Decimal(64350)
+    desks.report(stop, OrderStatus.EXPIRED, command="")
+    assert position.stop_price is None
+
+
+def liquidate(desks: Desks, quantity: str, trade_id: str, order_id: str = "autoclose-1") -> None:
+    desks.say(
+        Fill(
+            client_order_id=order_id,
+            instrument=BTC,
+            trade_id=trade_id,
+            side=Side.SELL,
+            price=Decimal(61000),
+            quantity=Decimal(quantity),
+            fee=Decimal("1.5"),
+            fee_asset="USDT",
+            maker=False,
+            liquidation=True,
+        )
+    )
+
+
+def test_a_liquidation_is_booked_with_its_own_cause_and_asks_once_for_a_halt() -> None:
+    desks = Desks()
+    desks.open()
+    liquidate(desks, "0.01", "L1")
+    assert desks.plan.in_tiers() == Decimal("0.03")
+    liquidate(desks, "0.03", "L2")
+    liquidate(desks, "0.03", "L2")
+    closed = desks.event("POSITION_CLOSED")
+    assert (closed["reason"], closed["fees_usd"], closed["exit_price"]) == ("liquidation", "3.0", "61000")
+    assert desks.portfolio.position(BTC) is None
+    assert [kill.reason for kill in desks.kills] == ["liquidation of BTC/USDT:USDT"]
+    assert "stop" in desks.canceled()

@@ -37,7 +37,7 @@ from bot.domain.values import NS, Decision
 from bot.trading.costs import FeeParams
 from bot.trading.exits.hold import ExitParams, HoldParams, reversal_due
 from bot.trading.exits.ladder import LadderParams, manageable
-from bot.trading.exits.leaving import Leaving
+from bot.trading.exits.leaving import Leaving, not_closed
 from bot.trading.exits.opening import Opening, adopted_event, opened_event
 from bot.trading.exits.plan import Plan
 from bot.trading.exits.protection import StopParams
@@ -255,9 +255,16 @@ class Exits:
             return [_nothing_open(request)] if isinstance(request, MoveStopRequest) else []
         if isinstance(request, MoveStopRequest):
             return self._tightening.asked(plan, position, request, view)
-        if request.part_pct is None or not request.part_pct < 100:
-            return self._leaving.leave(plan, position, request.reason, view)
-        part = self._leaving.leave_part(plan, position, request.part_pct, request.reason, view)
+        return self._close(plan, position, request.part_pct, request.reason, view)
+
+    def _close(
+        self, plan: Plan, position: Position, part_pct: Decimal | None, reason: str, view: View
+    ) -> list[Message]:
+        if part_pct is not None and not (part_pct.is_finite() and part_pct > 0):
+            return [not_closed(position, part_pct, f"{part_pct} is not a share between 0 and 100 %")]
+        if part_pct is None or part_pct >= 100:
+            return self._leaving.leave(plan, position, reason, view)
+        part = self._leaving.leave_part(plan, position, part_pct, reason, view)
         return [*fit(plan, position, view), *part]  # the tiers are cut before the market order can reach the venue
 
     def _flatten(self, view: View) -> list[Message]:

@@ -49,14 +49,14 @@ class Leaving:
 
     def leave_part(self, plan: Plan, position: Position, part_pct: Decimal, reason: str, view: View) -> list[Message]:
         """Close a share of what is open: rounded down to the step, at least the minimum, all where the rest would be dust."""
+        if plan.close_reason or plan.part:  # a second share would be of a moving whole
+            return [not_closed(position, part_pct, f"it is being closed already: {plan.close_reason or reason}")]
         instrument, market = view.instrument(position.instrument), view.market(position.instrument)
         share = instrument.quantity(position.quantity * part_pct / 100)
         part = max(share, instrument.min_quantity)
         price = position.entry_price if market.mark is None else exact(market.mark)
         if not instrument.tradable(position.quantity - part, price):
             return self.leave(plan, position, reason, view)
-        if plan.close_reason or plan.part:  # on its way out already; a second share would be of a moving whole
-            return []
         plan.part = part
         return [_decided(position, reason, part), *self.go_on(plan, position, view)]
 
@@ -114,6 +114,10 @@ class Leaving:
 def backoff_s(refusals: int) -> int:
     """How long to wait after that many refusals in a row."""
     return min(2 ** (refusals - 1), LONGEST_WAIT_S) if refusals else 0
+
+
+def not_closed(position: Position, part_pct: Decimal, reason: str) -> Message:
+    return position.event("CLOSE_REFUSED", "exits", {"part_pct": str(part_pct), "reason": reason})
 
 
 def _decided(position: Position, reason: str, part: Decimal | None) -> Message:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal as D
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -12,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.values import Direction
-from bot.trading.exits.ladder import LadderParams, Tier, build, manageable, split, targets
+from bot.trading.exits.hold import HoldParams
+from bot.trading.exits.ladder import LadderParams, Tier, build, manageable, scale, split, targets
+from bot.trading.exits.protection import stop_price
 from tests.build import instrument
 
-CHECKS = Path(__file__).resolve().parents[3] / "../shared/fixtures/quant/exits.json"
+CHECKS = Path(__file__).resolve().parents[2] / "fixtures/quant/exits.json"
 LONG, SHORT = Direction.LONG, Direction.SHORT
 PARAMS = LadderParams()
 
 
 def checks(name: str) -> list[dict[str, Any]]:
-    if not CHECKS.exists():
-        pytest.skip(f"check values are not here: {CHECKS}")
     cases: list[dict[str, Any]] = json.loads(CHECKS.read_text(), parse_float=D, parse_int=D)[name]
     return cases
 
@@ -37,6 +39,94 @@ def test_targets_match_the_check_values() -> None:
 def test_split_matches_the_check_values() -> None:
     for case in checks("split"):
         assert split(case["qty"], case["fractions"], instrument(step=str(case["step"]))) == case["parts"]
+
+
+@pytest.mark.parametrize("direction", [LONG, SHORT])
+def test_without_an_edge_the_chance_of_a_target_before_the_stop_is_the_check_value(direction: Direction) -> None:
+    """A driftless price reaches +a before -b with probability b / (a + b): here with the very prices that would rest."""
+    rules = instrument(tick="0.01")
+    for case in checks("p_first_passage"):
+        steps = tuple(case["tp"] + i for i in range(4))
+        nearest = targets(D(65000), direction, rules, LadderParams.model_validate({"targets_pct": steps}))[0]
+        stop = stop_price(D(65000), direction, rules, case["sl"] / 100)
+        assert float((65000 - stop) / (nearest - stop)) == pytest.approx(float(case["p_tp_first"]), abs=1e-8)
+
+
+def test_chances_of_a_touch_within_the_holds_are_the_check_values() -> None:
+    """Reflection: 2Φ(−x / σ√t). The windows are our two holds."""
+    cases = checks("p_touch_within")
+    assert {int(case["minutes"]) * 60 for case in cases} == {HoldParams().min_s, HoldParams().extended_s}
+    for case in cases:
+        sd = float(case["sd_daily_pct"]) * math.sqrt(float(case["minutes"]) / 1440)
+        assert sd == pytest.approx(float(case["sd_window_pct"]), abs=1e-8)
+        assert 2 * NormalDist().cdf(-float(case["x_pct"]) / sd) == pytest.approx(float(case["p"]), abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("r", "expected"),
+    [
+        (None, ["65325", "65650", "65975", "66300"]),
+        ("0.01", ["65325", "65650", "65975", "66300"]),  # a stop 1 % away: both ladders are one
+        ("0.004", ["65130", "65260", "65390", "65520"]),
+        ("0.05", ["66625", "68250", "69875", "71500"]),
+    ],
+)
+def test_tiers_are_percentages_or_multiples_of_the_stops_distance(r: str | None, expected: list[str]) -> None:
+    assert targets(D(65000), LONG, instrument(), PARAMS, r and D(r)) == tuple(map(D, expected))  # type: ignore[arg-type]
+    ladder = build(D(65000), D("0.04"), LONG, instrument(), PARAMS, False, r and D(r))  # type: ignore[arg-type]
+    assert [t.price for t in ladder.tiers] == list(map(D, expected))
+
+
+@pytest.mark.parametrize("group", ["targets_pct", "targets_r"])
+def test_targets_must_rise(group: str) -> None:
+    with pytest.raises(ValueError, match=f"{group} must be positive and rising"):
+        LadderParams.model_validate({group: ["0.5", "0.5", "1", "2"]})
+
+
+# --- cutting down ---
+
+
+def tiers(*quantities: str) -> list[Tier]:
+    return [Tier(i, D(65000) + i * 300, D(q)) for i, q in enumerate(quantities, 1)]
+
+
+@pytest.mark.parametrize(
+    ("before", "left", "after", "merged"),
+    [
+        ("0.01 0.01 0.01 0.01", "0.04", {1: "0.01", 2: "0.01", 3: "0.01", 4: "0.01"}, ()),  # nothing to cut
+        ("0.01 0.01 0.01 0.01", "0.02", {1: "0.005", 2: "0.005", 3: "0.005", 4: "0.005"}, ()),
+        ("0.01 0.01 0.01 0.01", "0.03", {1: "0.007", 2: "0.007", 3: "0.007", 4: "0.009"}, ()),  # the rest to the last
+        ("0.04", "0.03", {4: "0.03"}, ()),
+        ("0.005 0.01 0.01 0.01", "0.03", {1: "0.004", 2: "0.008", 3: "0.008", 4: "0.01"}, ()),
+        # shares of 0.0015: 0.001 is 65 USD, under the minimum of 100
+        ("0.01 0.01 0.01 0.01", "0.006", {2: "0.002", 4: "0.004"}, ((1, 2), (3, 4))),
+        # no tier grows, so what is left goes to the last ones
+        ("0.002 0.002 0.002 0.002", "0.006", {2: "0.002", 3: "0.002", 4: "0.002"}, ((1, 2),)),
+        ("0.002 0.002 0.002 0.002", "0.002", {4: "0.002"}, ()),
+    ],
+)
+def test_tiers_are_cut_in_proportion(
+    before: str, left: str, after: dict[int, str], merged: tuple[tuple[int, int], ...]
+) -> None:
+    held = tiers(*before.split())
+    if len(held) == 1:
+        held = [Tier(4, D(66300), held[0].quantity)]
+    ladder = scale(held, D(left), instrument())
+    assert {t.tier: t.quantity for t in ladder.tiers} == {n: D(q) for n, q in after.items()}
+    assert ladder.merged == merged
+
+
+@given(steps=st.lists(st.integers(1, 60), min_size=1, max_size=4), share=st.integers(0, 1200))
+def test_cut_tiers_never_hold_more_than_is_left_and_never_grow(steps: list[int], share: int) -> None:
+    rules, held = instrument(), tiers(*(str(n * D("0.001")) for n in steps))
+    left = rules.quantity(sum((t.quantity for t in held), D(0)) * share / 1000)
+    cut = scale(held, left, rules)
+    before = {t.tier: t.quantity for t in held}
+    assert sum((t.quantity for t in cut.tiers), D(0)) <= left
+    for tier in cut.tiers:
+        assert 0 < tier.quantity <= before[tier.tier]
+        assert tier.quantity % rules.step == 0
+        assert tier.quantity == before[tier.tier] or rules.tradable(tier.quantity, tier.price)
 
 
 @pytest.mark.parametrize(

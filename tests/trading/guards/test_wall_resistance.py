@@ -6,12 +6,14 @@ up leaves room (65 325.009… → 65 325.0) and one at 65 390.3 does not. Shorts
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from bot.domain.reading import Wall, Walls
 from bot.domain.values import Direction, Outcome, Verdict
+from bot.trading.exits.protection import StopParams
 from bot.trading.exits.walls import TargetParams
 from bot.trading.guards.base import GuardContext
 from bot.trading.guards.wall_resistance import WallResistance, WallResistanceParams
@@ -30,6 +32,7 @@ def check(
     partial: bool = False,
     spread: tuple[float, float] = (65000.0, 65000.0),
     given: GuardContext | None = None,
+    atr: float | None = None,
     **settings: object,
 ) -> Verdict:
     guard = WallResistance(WallResistanceParams.model_validate(settings), given or context())
@@ -44,6 +47,8 @@ def check(
     )
     view = FakeView(reading("walls", payload, partial=partial))
     view.market(BTC).bid, view.market(BTC).ask = spread
+    if atr is not None:
+        view.market(BTC).ranges[300, 14] = atr
     return guard.check(signal(direction), view)
 
 
@@ -131,6 +136,20 @@ def test_short_coverage(coverage_pct: float, outcome: Outcome) -> None:
 def test_the_minimum_target_follows_costs_and_stop(round_trip: str, stop: str, threshold: str) -> None:
     given = GuardContext(round_trip=Decimal(round_trip), stop_fraction=Decimal(stop), risk=RiskParams())
     assert check(given=given).threshold == threshold
+
+
+@pytest.mark.parametrize(("atr", "outcome", "threshold"), [(130.0, PASS, "0.2000"), (650.0, BLOCK, "1.0000")])
+def test_room_follows_a_stop_that_follows_volatility(atr: float, outcome: Outcome, threshold: str) -> None:
+    """Half of two ranges; a wall at 65 400 leaves 0.51 %."""
+    given = replace(context(), stop=StopParams(mode="atr"))
+    verdict = check((65400.0, BIG), given=given, atr=atr)
+    assert (verdict.outcome, verdict.threshold) == (outcome, threshold)
+
+
+def test_without_a_range_the_room_needed_is_not_known() -> None:
+    verdict = check((65001.0, BIG), given=replace(context(), stop=StopParams(mode="atr")))
+    assert verdict.outcome is ABSTAIN
+    assert verdict.reason.startswith("no ATR yet")
 
 
 def test_the_target_stands_where_the_exits_will_put_it() -> None:
