@@ -191,6 +191,9 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "STOP_MOVED": lambda e: (
         f"stop of {e.symbol} moves {e.data['old_price']} -> {e.data['new_price']}: {e.data['reason']}"
     ),
+    "STOP_WAITS": lambda e: (
+        f"stop of {e.symbol} stays at {e.data['stop_price']} until it can go to {e.data['price']}: {e.data['reason']}"
+    ),
     "STOP_REFUSED": lambda e: f"stop of {e.symbol} stays at {e.data['stop_price']}: {e.data['reason']}",
     "EXIT_DECIDED": lambda e: f"leaving {e.symbol} ({e.data['part'] or 'all of it'}) at market: {e.data['reason']}",
     "CLOSE_REFUSED": lambda e: f"{e.symbol} is not closed by {e.data['part_pct']} %: {e.data['reason']}",

@@ -29,6 +29,8 @@ _STORY = (
     "BREAK_EVEN",
     "STOP_MOVED",
     "STOP_REFUSED",
+    "STOP_WAITS",
+    "CLOSE_REFUSED",
     "TRAIL_ADVANCED",
     "EXIT_DECIDED",
     "DUST_LEFT",

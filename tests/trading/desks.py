@@ -52,6 +52,7 @@ class Desks:
     ) -> None:
         self.view = view or FakeView()
         self.events: list[Emit] = []
+        self.stamps: list[int] = []  # when each was emitted
         self.commands: list[PlaceOrder | AmendOrder | CancelOrder] = []
         self.timers: dict[str, int] = {}
         self.watches: dict[str, WatchPrice] = {}
@@ -78,7 +79,7 @@ class Desks:
             self.portfolio, ids, entry=EntryParams(), hold=HoldParams(), true_trend=TrueTrendParams(), stop=stop
         )
         sinks: dict[type, Any] = {
-            Emit: self.events.append,
+            Emit: self._tell,
             PlaceOrder: self.commands.append,
             AmendOrder: self.commands.append,
             CancelOrder: self.commands.append,
@@ -89,6 +90,10 @@ class Desks:
             KillRequest: self.kills.append,
         }
         self._bus = Bus([Orders(), positions, self.exits], ROUTES, sinks, self.view)
+
+    def _tell(self, emit: Emit) -> None:
+        self.events.append(emit)
+        self.stamps.append(self.view.now_ns)
 
     def say(self, *messages: Any) -> None:
         for message in messages:

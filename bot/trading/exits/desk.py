@@ -202,8 +202,7 @@ class Exits:
         if tier is None:
             return []
         if message.command == "amend" and message.status in (OrderStatus.ACK, OrderStatus.REJECTED):
-            refused = message.status is OrderStatus.REJECTED and tier.before is not None
-            tier.order, tier.before = (tier.before if refused else tier.order), None  # type: ignore[assignment]
+            tier.answered(refused=message.status is OrderStatus.REJECTED)
         elif message.finished:
             tier.working, tier.before = False, None
         return fit(plan, position, view)
@@ -279,7 +278,7 @@ class Exits:
 
     def _clean_up(self, position_id: str) -> list[Message]:
         plan = self._plans.pop(position_id)
-        resting = [tier.order for tier in plan.open_tiers()]
+        resting = [tier.order for tier in plan.tiers.values() if tier.may_rest]
         if plan.stop is not None and plan.last_exit_leg != "stop":
             resting.append(plan.stop.order)
         answers: list[Message] = [CancelOrder(order=order, reason="position closed") for order in resting]

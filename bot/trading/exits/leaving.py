@@ -107,7 +107,7 @@ class Leaving:
         if not message.status.terminal:
             return
         plan.refusals = 0 if plan.close_filled else plan.refusals + 1
-        plan.retry_ns = view.now_ns + backoff_s(plan.refusals) * NS
+        plan.retry_ns = view.now_ns + backoff_s(plan.refusals) * NS if plan.refusals else 0
         plan.close = None
 
 

@@ -26,6 +26,7 @@ class TierPlan:
     filled: Decimal = Decimal(0)  # FILL
     moved_ns: int = 0  # time of the last TP_ADJUSTED of the tier
     before: Order | None = None  # as it was before an amendment that is not acknowledged yet
+    uncut: bool = False  # the venue refused to make it smaller (ORDER_REJECTED, amend): the next cut takes it away
 
     @property
     def remaining(self) -> Decimal:
@@ -34,6 +35,24 @@ class TierPlan:
     @property
     def open(self) -> bool:
         return self.working and self.remaining > 0
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether the venue may still hold some of it: a cut that is under way may be refused."""
+        return self.working and max(self.order, self.before or self.order, key=_size).quantity > self.filled
+
+    def answered(self, *, refused: bool) -> None:
+        """The amendment under way was; a refused one leaves the old order in force."""
+        if refused and self.before is not None:
+            self.uncut = self.order.quantity < self.before.quantity
+            self.order = self.before
+        else:
+            self.uncut = False
+        self.before = None
+
+
+def _size(order: Order) -> Decimal:
+    return order.quantity
 
 
 @dataclass(slots=True)
@@ -45,11 +64,11 @@ class StopPlan:
     pending: Order | None = (
         None  # the one amendment under way: ORDER_INTENT (amend) without ORDER_ACK or ORDER_REJECTED
     )
-    goal: Decimal | None = None  # where it belongs as soon as it can go there; BREAK_EVEN or STOP_REFUSED tells it
+    goal: Decimal | None = None  # where it belongs as soon as it can go there: STOP_WAITS, STOP_REFUSED with a retry_s
     reason: str = ""  # of the goal
     moved_ns: int = 0  # time of the last STOP_MOVED
     refusals: int = 0  # STOP_REFUSED by the venue since the last accepted amendment
-    retry_ns: int = 0  # no other try before this time; the last such refusal's time and `refusals` give it
+    retry_ns: int = 0  # no other try before this time: STOP_REFUSED's and its retry_s
 
     @property
     def price(self) -> Decimal:

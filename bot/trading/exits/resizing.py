@@ -50,11 +50,11 @@ def rung(tier: TierPlan, position: Position) -> Tier:
 
 
 def _cut(tier: TierPlan, quantity: Decimal) -> list[Message]:
-    if quantity == 0:
-        tier.working = False
-        return [CancelOrder(order=tier.order, reason=REASON)]
     if quantity == tier.remaining:
         return []
+    if quantity == 0 or tier.uncut:
+        tier.working = False
+        return [CancelOrder(order=tier.order, reason=REASON)]
     tier.before = tier.order
     tier.order = replace(tier.order, quantity=tier.filled + quantity)
     return [AmendOrder(order=tier.order, reason=REASON)]

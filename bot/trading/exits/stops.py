@@ -8,6 +8,7 @@ waits as the plan's goal and goes out as soon as it can; the old stop stays in f
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -84,7 +85,9 @@ class Stops:
         if stop is None or not tighter(position.direction, stop.wanted(position.direction), to):
             return []
         stop.goal, stop.reason, stop.retry_ns = to, reason, 0
-        return self.pursue(plan, position, view)
+        moved = self.pursue(plan, position, view)
+        data = {"price": text(to), "stop_price": text(stop.price), "reason": reason}
+        return moved or [position.event("STOP_WAITS", "exits", data)]
 
     def pursue(self, plan: Plan, position: Position, view: View) -> list[Message]:
         """Send the stop to its goal if it can go there now."""
@@ -121,10 +124,12 @@ class Stops:
         stop.pending = None
         stop.refusals += 1
         price = asked.stop_price or stop.price
+        retry_s = None
         if asked.reason != OPERATOR and tighter(position.direction, stop.wanted(position.direction), price):
-            stop.goal, stop.reason = price, asked.reason
-        stop.retry_ns = view.now_ns + backoff_s(stop.refusals) * NS
-        data = {"price": text(price), "stop_price": text(stop.price), "reason": f"the venue: {reason}"}
+            retry_s = backoff_s(stop.refusals)
+            stop.goal, stop.reason, stop.retry_ns = price, asked.reason, view.now_ns + retry_s * NS
+        data: dict[str, Any] = {"price": text(price), "stop_price": text(stop.price), "reason": f"the venue: {reason}"}
+        data |= {"wanted_by": asked.reason, "retry_s": retry_s}
         return position.event("STOP_REFUSED", "exits", data)
 
     def changed(self, plan: Plan, position: Position, message: OrderChanged, view: View) -> list[Message]:

@@ -111,7 +111,6 @@ class Tightening:
         """The best price goes on in steps, each journaled, so that it is the same after a restart."""
         mark = view.market(position.instrument).mark
         before = plan.best_price or position.first_price
-        plan.best_price = before
         if mark is None:
             return []
         best = exact(round(mark, 8))
@@ -123,10 +122,10 @@ class Tightening:
 
     def _trail_level(self, plan: Plan, position: Position, view: View) -> Decimal | None:
         atr = atr_now(view, position.instrument, self._stop)
-        if atr is None or plan.best_price is None:
+        if atr is None:
             return None
-        instrument = view.instrument(position.instrument)
-        return trail_price(plan.best_price, self._exits.trail_atr_multiple * atr, position.direction, instrument)
+        instrument, best = view.instrument(position.instrument), plan.best_price or position.first_price
+        return trail_price(best, self._exits.trail_atr_multiple * atr, position.direction, instrument)
 
     def _worth_a_move(self, plan: Plan, position: Position, level: Decimal) -> bool:
         assert plan.stop is not None

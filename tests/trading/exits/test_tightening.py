@@ -119,6 +119,8 @@ def test_a_refused_move_leaves_the_old_stop_and_is_tried_again_later_not_every_s
         "price": "65065.0",
         "stop_price": "64350.0",
         "reason": "the venue: try later",
+        "wanted_by": "break_even",
+        "retry_s": 1,
     }
 
 
