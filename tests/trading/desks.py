@@ -23,9 +23,10 @@ from bot.domain.values import NS, Decision, Direction, Signal
 from bot.market.walls import WallParams
 from bot.runtime.bus import Bus
 from bot.trading.costs import FeeParams
-from bot.trading.exits.desk import Exits, Liquidation
+from bot.trading.exits.desk import Exits
 from bot.trading.exits.hold import ExitParams, HoldParams, TrueTrendParams
 from bot.trading.exits.ladder import LadderParams
+from bot.trading.exits.opening import Liquidation
 from bot.trading.exits.plan import Plan
 from bot.trading.exits.protection import StopParams, stop_distance
 from bot.trading.exits.retarget import Retarget

@@ -1,5 +1,5 @@
 """Desk `exits`: protects a position from its first fill on and closes it. It takes what comes in and knows whose it is; the work
-is done by its parts (stops, opening, tightening, retarget, resizing, leaving).
+is done by its parts (stops, opening, tightening, retarget, resizing, minding, leaving).
 
 The stop goes out with the first fill and waits for nothing; the ladder follows when the entry is done. Discretionary exits are
 deferred while a position is in force-hold; the stop, the tiers it has, the operator's close, a flatten and a liquidation that
@@ -8,11 +8,10 @@ comes near never are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import ClassVar
 
-from bot.domain.events import Emit, text
+from bot.domain.events import Emit
 from bot.domain.instrument import exact
 from bot.domain.messages import (
     CancelTimer,
@@ -27,29 +26,27 @@ from bot.domain.messages import (
     OrderChanged,
     PriceTouched,
     Sampled,
-    SetTimer,
     TimerFired,
     UnwatchPrice,
 )
 from bot.domain.orders import CancelOrder, OrderStatus
 from bot.domain.ports import IdFactory, View
-from bot.domain.values import NS, Decision
+from bot.domain.values import Decision
 from bot.trading.costs import FeeParams
 from bot.trading.exits.hold import ExitParams, HoldParams, reversal_due
-from bot.trading.exits.ladder import LadderParams, manageable
-from bot.trading.exits.leaving import Leaving, not_closed
-from bot.trading.exits.opening import Opening, adopted_event, opened_event
+from bot.trading.exits.ladder import LadderParams
+from bot.trading.exits.leaving import Leaving
+from bot.trading.exits.minding import Minding
+from bot.trading.exits.opening import Liquidation, Opening, adopted_event
 from bot.trading.exits.plan import Plan
 from bot.trading.exits.protection import StopParams
 from bot.trading.exits.resizing import fit
 from bot.trading.exits.retarget import Retarget
 from bot.trading.exits.stops import Stops
-from bot.trading.exits.tightening import BREAK_EVEN, TRAILING, Tightening, plain
+from bot.trading.exits.tightening import BREAK_EVEN, TRAILING, Tightening
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Position
 
-Liquidation = Callable[[Position], Decimal | None]
-"""The price at which the venue would liquidate a position; None: none, or not known."""
 TIME_STOP = "time_stop"
 REVERSAL = "reversal"
 
@@ -70,13 +67,17 @@ class Exits:
         fees: FeeParams,
         liquidation: Liquidation = lambda position: None,
     ) -> None:
-        self._portfolio, self._retarget, self._liquidation = portfolio, retarget, liquidation
-        self._hold, self._exits = hold, exits
+        self._portfolio, self._hold, self._exits = portfolio, hold, exits
         self._leaving = Leaving(ids)
         self._stops = Stops(ids, self._leaving)
-        self._opening = Opening(ids, ladder)
         self._tightening = Tightening(
             self._stops, self._leaving, stop=stop, ladder=ladder, exits=exits, round_trip=fees.round_trip
+        )
+        self._opening = Opening(
+            ids, self._stops, self._tightening, self._leaving, ladder=ladder, exits=exits, liquidation=liquidation
+        )
+        self._minding = Minding(
+            self._stops, self._tightening, self._leaving, retarget, exits=exits, liquidation=liquidation
         )
         self._plans: dict[str, Plan] = {}
         self._flattened: frozenset[str] = frozenset()  # positions that a flatten met before their first fill
@@ -88,7 +89,7 @@ class Exits:
             case FirstFill(position_id=position_id):
                 return self._protect(self._position(position_id), view)
             case EntryDone(position_id=position_id):
-                return self._open(self._position(position_id), view)
+                return self._opening.open(self._plans[position_id], self._position(position_id), view)
             case Executed():
                 return self._executed(message, view)
             case OrderChanged():
@@ -129,41 +130,6 @@ class Exits:
         if position.position_id in self._flattened:
             return [*protect, *self._leaving.leave(plan, position, "flatten", view)]
         return protect
-
-    def _open(self, position: Position, view: View) -> list[Message]:
-        """Entry price and quantity are final: the stop is held against them, tiers and timers go out."""
-        plan = self._plans[position.position_id]
-        tighten = self._stops.entry_done(plan, position, view)
-        if plan.close_reason:  # on its way out already
-            return [*tighten, opened_event(plan, position, {})]
-        if not manageable(position.quantity, position.entry_price, view.instrument(position.instrument)):
-            told = opened_event(plan, position, {})
-            return [*tighten, told, *self._leaving.leave(plan, position, "too_small", view)]
-        merged, placed = self._opening.ladder(plan, position, self._tightening.r(position), view)
-        more = {"break_even": self._break_even(position, view), **self._measure(plan, position)}
-        wait = self._tightening.wait(plan, position, view)
-        return [*tighten, *merged, opened_event(plan, position, more), *placed, *wait, *self._timers(position)]
-
-    def _break_even(self, position: Position, view: View) -> dict[str, str | None] | None:
-        if not self._exits.break_even:
-            return None
-        return plain(*self._tightening.break_even_at(position, view.instrument(position.instrument)))
-
-    def _measure(self, plan: Plan, position: Position) -> dict[str, str | None]:
-        """How far liquidation is at first."""
-        price = self._liquidation(position)
-        if price is not None:
-            plan.liquidation_distance = position.direction.sign * (position.entry_price - price)
-        return {"liquidation_price": text(price), "liquidation_distance": text(plan.liquidation_distance)}
-
-    def _timers(self, position: Position) -> list[Message]:
-        ends: list[Message] = []
-        if position.frozen.min_hold_s:
-            ends.append(SetTimer(desk=self.name, key=f"hold:{position.position_id}", due_ns=position.hold_until_ns))
-        if self._exits.time_stop_s:
-            due_ns = position.opened_ns + self._exits.time_stop_s * NS
-            ends.append(SetTimer(desk=self.name, key=f"time:{position.position_id}", due_ns=due_ns))
-        return ends
 
     # --- what comes back ---
 
@@ -254,16 +220,7 @@ class Exits:
             return [_nothing_open(request)] if isinstance(request, MoveStopRequest) else []
         if isinstance(request, MoveStopRequest):
             return self._tightening.asked(plan, position, request, view)
-        return self._close(plan, position, request.part_pct, request.reason, view)
-
-    def _close(
-        self, plan: Plan, position: Position, part_pct: Decimal | None, reason: str, view: View
-    ) -> list[Message]:
-        if part_pct is not None and not (part_pct.is_finite() and part_pct > 0):
-            return [not_closed(position, part_pct, f"{part_pct} is not a share between 0 and 100 %")]
-        if part_pct is None or part_pct >= 100:
-            return self._leaving.leave(plan, position, reason, view)
-        part = self._leaving.leave_part(plan, position, part_pct, reason, view)
+        part = self._leaving.close(plan, position, request.part_pct, request.reason, view)
         return [*fit(plan, position, view), *part]  # the tiers are cut before the market order can reach the venue
 
     def _flatten(self, view: View) -> list[Message]:
@@ -294,38 +251,8 @@ class Exits:
         for position_id in list(self._plans):
             known = self._known(position_id)
             if known is not None:
-                answers += self._look_after(*known, view)
+                answers += self._minding.look_after(*known, view)
         return answers
-
-    def _look_after(self, plan: Plan, position: Position, view: View) -> list[Message]:
-        near = [] if plan.close_reason else self._liquidation_near(plan, position, view)
-        if plan.close_reason:
-            return [*near, *self._leaving.go_on(plan, position, view)]
-        answers = [*self._stops.pursue(plan, position, view), *self._tightening.trail(plan, position, view)]
-        if plan.part:
-            answers += self._leaving.go_on(plan, position, view)
-        if plan.tiers:
-            answers += self._retarget.on_sample(plan, position, view)
-        return [*answers, *fit(plan, position, view), *self._dust(plan, position, view)]
-
-    def _liquidation_near(self, plan: Plan, position: Position, view: View) -> list[Message]:
-        """Less than a quarter of the first distance is left: out, hold or not."""
-        mark, first = view.market(position.instrument).mark, plan.liquidation_distance
-        if mark is None or first is None:
-            return []
-        price = self._liquidation(position)
-        left = None if price is None else position.direction.sign * (exact(round(mark, 8)) - price)
-        if left is None or left * 100 >= self._exits.liquidation_pct * first:
-            return []
-        return self._leaving.leave(plan, position, "liquidation_near", view)
-
-    def _dust(self, plan: Plan, position: Position, view: View) -> list[Message]:
-        """What is left is too small to manage and no target covers it: closed at once. A tier's own rest may stay."""
-        if position.adopted or not plan.tiers or plan.part or plan.in_tiers() >= position.quantity:
-            return []
-        if manageable(position.quantity, position.entry_price, view.instrument(position.instrument)):
-            return []
-        return self._leaving.leave(plan, position, "dust", view)
 
 
 def _nothing_open(request: MoveStopRequest) -> Emit:

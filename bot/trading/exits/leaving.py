@@ -47,10 +47,18 @@ class Leaving:
             decided = [_decided(position, reason, None)]
         return [*decided, *self.go_on(plan, position, view)]
 
-    def leave_part(self, plan: Plan, position: Position, part_pct: Decimal, reason: str, view: View) -> list[Message]:
-        """Close a share of what is open: rounded down to the step, at least the minimum, all where the rest would be dust."""
+    def close(self, plan: Plan, position: Position, part_pct: Decimal | None, reason: str, view: View) -> list[Message]:
+        """The operator's close: all of it, or that share (above 0 %, 100 % and more are all of it)."""
+        if part_pct is not None and not (part_pct.is_finite() and part_pct > 0):
+            return [_refused(position, part_pct, f"{part_pct} is not a share between 0 and 100 %")]
+        if part_pct is None or part_pct >= 100:
+            return self.leave(plan, position, reason, view)
         if plan.close_reason or plan.part:  # a second share would be of a moving whole
-            return [not_closed(position, part_pct, f"it is being closed already: {plan.close_reason or reason}")]
+            return [_refused(position, part_pct, f"it is being closed already: {plan.close_reason or reason}")]
+        return self._leave_part(plan, position, part_pct, reason, view)
+
+    def _leave_part(self, plan: Plan, position: Position, part_pct: Decimal, reason: str, view: View) -> list[Message]:
+        """Close a share of what is open: rounded down to the step, at least the minimum, all where the rest would be dust."""
         instrument, market = view.instrument(position.instrument), view.market(position.instrument)
         share = instrument.quantity(position.quantity * part_pct / 100)
         part = max(share, instrument.min_quantity)
@@ -116,7 +124,7 @@ def backoff_s(refusals: int) -> int:
     return min(2 ** (refusals - 1), LONGEST_WAIT_S) if refusals else 0
 
 
-def not_closed(position: Position, part_pct: Decimal, reason: str) -> Message:
+def _refused(position: Position, part_pct: Decimal, reason: str) -> Message:
     return position.event("CLOSE_REFUSED", "exits", {"part_pct": str(part_pct), "reason": reason})
 
 

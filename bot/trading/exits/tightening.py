@@ -63,10 +63,10 @@ class Tightening:
         """What its tiers are counted in: the stop's distance, None where they are percentages."""
         return position.stop_fraction if self._stop.mode == "atr" else None
 
-    def wait(self, plan: Plan, position: Position, view: View) -> list[Message]:
-        """Ask to be woken by the touch."""
+    def wait(self, plan: Plan, position: Position, view: View) -> tuple[list[Message], dict[str, str | None] | None]:
+        """Ask to be woken by the touch; and how the journal is told of it (None: switched off)."""
         if not self._exits.break_even:
-            return []
+            return [], None
         plan.break_even_due = True
         of, price = self.break_even_at(position, view.instrument(position.instrument))
         watch = WatchPrice(
@@ -77,7 +77,7 @@ class Tightening:
             above=position.direction is Direction.LONG,
             price=price,
         )
-        return [watch]
+        return [watch], {"of": of, "price": text(rounded(price))}
 
     def touched(self, plan: Plan, position: Position, message: PriceTouched, view: View) -> list[Message]:
         """The stop goes to entry and fees. Where the mark is beyond that already (only last spiked), the stop would trigger
@@ -161,8 +161,3 @@ class Tightening:
 def refused(position: Position, request: MoveStopRequest, reason: str) -> Emit:
     data = {"price": str(request.price), "stop_price": text(position.stop_price), "reason": reason}
     return position.event("STOP_REFUSED", "exits", data)
-
-
-def plain(trigger: Trigger, price: Decimal) -> dict[str, str | None]:
-    """How POSITION_OPENED tells what break-even waits for."""
-    return {"of": trigger, "price": text(rounded(price))}

@@ -259,7 +259,12 @@ def told(plan: Plan, position: Position) -> dict[str, Any]:
         "stop": None if stop is None else (stop.order, stop.pending, stop.seen, stop.moved_ns, stop.refusals),
         "goal": (stop.goal, stop.reason, stop.retry_ns) if stop is not None and goal else None,
         "restored": plan.restored_ns,
-        "tiers": [(t.tier, t.order, t.nominal, t.filled, t.moved_ns, t.before, t.uncut) for t in plan.open_tiers()],
+        "tiers": [
+            (t.tier, t.order, t.nominal, t.filled, t.moved_ns, t.before, t.uncut)
+            for t in plan.open_tiers()
+            if t.before is None
+            or t.filled < t.before.quantity  # filled before its amendment arrived, which will be refused
+        ],
         "break_even_due": plan.break_even_due,
         "best": plan.best_price,
         "liquidation": plan.liquidation_distance,

@@ -231,7 +231,7 @@ OFTEN = ("deliver", "deliver", "deliver", "tier", "mark", "time", "time", "walls
 acts = st.lists(st.tuples(st.sampled_from([*OFTEN, *ACTS]), st.integers(0, 1000)), max_size=40)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(acts=acts, direction=st.sampled_from(Direction), steps=st.integers(2, 60), trend=st.booleans())
 def test_whatever_happens_targets_fit_a_stop_covers_and_the_journal_knows(
     acts: list[tuple[str, int]], direction: Direction, steps: int, trend: bool

@@ -298,7 +298,7 @@ def test_the_liquidation_price_is_asked_anew_because_others_move_it() -> None:
 def test_without_a_liquidation_price_or_with_the_rule_off_nothing_is_closed() -> None:
     none = Desks()
     none.open()
-    assert none.event("POSITION_OPENED")["liquidation_price"] is None
+    assert none.event("POSITION_OPENED")["liquidation_distance"] is None
     none.mark(64400.0).sample(1)
     off = Desks(liquidation=lambda position: Decimal(61000), liquidation_pct=Decimal(0))
     off.open()
