@@ -288,8 +288,10 @@ class Book:
         """Quantity at that price; None where nothing is known: beyond the snapshot's last level, or unusable."""
         of = self._side(side)
         key = price * of.sign
-        size = of.sizes.get(key)
-        return size if size is not None or not self.usable or key < of.reach else 0.0
+        level = of.levels.get(price)
+        if level is not None and level.quantity:
+            return level.quantity
+        return None if not self.usable or key < of.reach else 0.0
 
     def range_levels(self, side: Side, low: float, high: float) -> list[Level]:
         """The levels priced from `low` to `high`, both included, best first."""

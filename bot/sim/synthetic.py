@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from math import exp
 from pathlib import Path
 from random import Random
+from typing import cast
 
 from msgspec import Struct, structs
 
@@ -16,7 +17,7 @@ from bot.domain.frames import Frame, Lane
 from bot.domain.market import Bar
 from bot.domain.values import MS
 from bot.exchanges.binance import VENUE
-from bot.runtime.tape import Manifest, Origin
+from bot.runtime.tape import BarRow, Manifest, Origin
 from bot.runtime.tape_writer import TapeWriter, refuse_used
 from bot.sim.binance_wire import BinanceWire
 from bot.sim.market_model import SyntheticMarket
@@ -87,8 +88,8 @@ def _origin(scenario: Scenario, sha256: str) -> Origin:
     return Origin(name=ORIGIN, sha256=sha256, note=note)
 
 
-def _row(bar: Bar) -> list[float]:
-    return list(structs.astuple(bar))
+def _row(bar: Bar) -> BarRow:
+    return cast(BarRow, structs.astuple(bar))
 
 
 def _written(manifest: Manifest) -> Written:
