@@ -6,7 +6,7 @@ By default the market is alive, the account is empty and no reading has come yet
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -83,6 +83,16 @@ def reading(
     )
 
 
+def bars(closes: Sequence[float], *, width_s: int = 300, now_ns: int = NOW) -> list[Bar]:
+    """Closed bars with these closes, oldest first and without a gap; the last one has just closed."""
+    width_ns = width_s * NS
+    end_ns = now_ns // width_ns * width_ns
+    return [
+        Bar(end_ns - (len(closes) - i) * width_ns, close, close, close, close, 0.0, 0.0, 1)
+        for i, close in enumerate(closes)
+    ]
+
+
 def context(**risk: Any) -> GuardContext:
     """What guards are built with: costs of 0.1 % in and out, a stop 1 % away, and the risk settings named."""
     return GuardContext(round_trip=Decimal("0.001"), stop_fraction=Decimal("0.01"), risk=RiskParams(**risk))
@@ -105,6 +115,7 @@ class FakeMarket:
     asks: list[tuple[float, float]] = field(default_factory=list)
     funding_rate: float | None = None
     next_funding_ns: int | None = None
+    past_funding: tuple[float | None, int] | None = None
     closed: dict[int, list[Bar]] = field(default_factory=dict)  # bars by width in seconds
     ranges: dict[tuple[int, int], float] = field(default_factory=dict)  # ATR by (width, count)
 
@@ -149,13 +160,41 @@ class FakePosition:
 
 @dataclass
 class FakePortfolio:
-    """`entries` counts today's by instrument, `pending_usd` holds notional of entries on their way."""
+    """`entries` counts today's by instrument, `pending_usd` holds notional of entries on their way (all of them long), `sent` the
+    order commands of the last minute. Equity at 00:00 UTC and the peak are today's unless set."""
 
     equity: Decimal = Decimal(10000)
     held: dict[str, FakePosition] = field(default_factory=dict)
     pending_usd: dict[str, Decimal] = field(default_factory=dict)
     entries: dict[str, int] = field(default_factory=dict)
     closes: dict[tuple[str, Direction, str], int] = field(default_factory=dict)  # (instrument, direction, reason): ns
+
+    day_start: Decimal | None = None
+    peak: Decimal | None = None
+    open_risk: Decimal = Decimal(0)
+    sent: int = 0
+
+    @property
+    def wallet_usd(self) -> Decimal:
+        return self.equity
+
+    @property
+    def day_start_usd(self) -> Decimal:
+        return self.equity if self.day_start is None else self.day_start
+
+    @property
+    def peak_usd(self) -> Decimal:
+        return self.equity if self.peak is None else self.peak
+
+    def open_risk_usd(self) -> Decimal:
+        return self.open_risk
+
+    def orders_last_minute(self, now_ns: int) -> int:
+        return self.sent
+
+    def exposed(self, direction: Direction) -> list[str]:
+        coming = list(self.pending_usd) if direction is Direction.LONG else []
+        return [p.instrument for p in self.held.values() if p.direction is direction] + coming
 
     def open(self, position: FakePosition) -> None:
         self.held[position.instrument] = position
@@ -197,6 +236,7 @@ class FakeView:
         self.now_ns = now_ns
         self.state = TradingState.ACTIVE
         self.state_reason = "test"
+        self.blocks: dict[str, str] = {}  # who allows no entries, by instrument
         self.portfolio = FakePortfolio()
         self.known = {i.id: i for i in (tuple(instruments) or (instrument(),))}
         self.markets = {key: FakeMarket() for key in self.known}
@@ -207,6 +247,9 @@ class FakeView:
     def put(self, one: Reading[Any], instrument: str = BTC) -> None:
         """Make this the deciding reading of its name for `instrument` (its key may be a coin)."""
         self._readings[one.name, instrument] = one
+
+    def blocked(self, instrument: str) -> str | None:
+        return self.blocks.get(instrument)
 
     def instruments(self) -> Iterable[Instrument]:
         return self.known.values()

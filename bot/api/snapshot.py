@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bot.domain.events import text
+from bot.domain.events import rounded, text
 from bot.domain.instrument import exact
 from bot.domain.ports import MarketView
 from bot.domain.values import NS, Side
@@ -24,6 +24,7 @@ from bot.runtime.intake import Intake
 from bot.runtime.view import LiveView
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Position
+from bot.trading.state import Cause, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Live:
     view: LiveView
     portfolio: Portfolio
     projection: Projection
+    state: State
     facts: dict[str, Any]  # what does not change in a run: mode, venue, session, config_hash, version
 
     def status(self) -> dict[str, Any]:
@@ -56,9 +58,30 @@ class Live:
                 "account_high_water": self.inbox.account_high_water,
                 "account_overflowed": self.inbox.overflowed,
             },
-            "wallet_usd": text(self.portfolio.wallet_usd),
-            "equity_usd": text(self.portfolio.equity_usd()),
+            **self._why_no_entries(),
+            **self._money(),
             "markets": [self.market(instrument.id) for instrument in self.view.instruments()],
+        }
+
+    def _why_no_entries(self) -> dict[str, Any]:
+        """Causes of the trading state, and symbols blocked by the operator, each with since when."""
+        unified = {each: self.view.instrument(each).unified for each in self.state.blocks}
+        return {
+            "causes": {key: _cause(cause) for key, cause in self.state.causes.items()},
+            "blocked_symbols": {unified[each]: _cause(cause) for each, cause in self.state.blocks.items()},
+        }
+
+    def _money(self) -> dict[str, Any]:
+        portfolio, money = self.portfolio, self.portfolio.money
+        return {
+            "wallet_usd": text(portfolio.wallet_usd),
+            "equity_usd": text(portfolio.equity_usd()),
+            "day_start_usd": text(money.day_start_usd),
+            "peak_usd": text(money.peak_usd),
+            "open_risk_usd": text(rounded(portfolio.open_risk_usd())),
+            "notional_usd": text(rounded(portfolio.notional_usd())),
+            "funding_usd": text(money.funding_usd),
+            "transfers_usd": text(money.transfers_usd),
         }
 
     def market(self, instrument: str, depth: int = 0) -> dict[str, Any]:
@@ -115,6 +138,10 @@ class Live:
             "age_s": round((self.engine.now_ns - position.opened_ns) / NS, 1),
             "hold_left_s": round(left_s, 1),
         }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {"reason": cause.reason, "since_ns": cause.since_ns}
 
 
 def _depth(market: MarketView, count: int) -> dict[str, list[list[float]]]:

@@ -146,6 +146,7 @@ class _Session:
             view=parts.view,
             portfolio=parts.portfolio,
             projection=self._projection,
+            state=parts.state,
             facts=_facts(parts, tape),
         )
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}

@@ -45,7 +45,7 @@ from bot.domain.messages import (
     UnwatchPrice,
     WatchPrice,
 )
-from bot.domain.orders import AmendOrder, CancelOrder, Fill, Funding, OrderCommand, OrderUpdate, PlaceOrder
+from bot.domain.orders import AmendOrder, CancelOrder, Fill, Funding, OrderCommand, OrderUpdate, PlaceOrder, Transfer
 from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer, Strategy
 from bot.domain.values import Decision, Signal
 from bot.exchanges import binance
@@ -59,6 +59,7 @@ from bot.runtime.intake import Intake
 from bot.runtime.timers import Timers
 from bot.runtime.view import LiveView
 from bot.runtime.watches import Watches
+from bot.trading.correlation import Correlations
 from bot.trading.exits.desk import Exits
 from bot.trading.exits.protection import stop_fraction
 from bot.trading.exits.retarget import Retarget
@@ -76,14 +77,14 @@ from bot.venues.paper import PaperVenue
 from bot.venues.reports import encode_report
 
 ROUTES: dict[type, tuple[str, ...]] = {
-    Sampled: ("strategies", "exits"),
+    Sampled: ("state", "strategies", "exits"),
     MoreSignals: ("strategies",),
     Signal: ("gate",),
     OutsideSignal: ("gate",),
     Decision: ("positions", "exits"),
-    PlaceOrder: ("orders",),
-    AmendOrder: ("orders",),
-    CancelOrder: ("orders",),
+    PlaceOrder: ("orders", "positions"),
+    AmendOrder: ("orders", "positions"),
+    CancelOrder: ("orders", "positions"),
     OrderUpdate: ("orders",),
     Fill: ("orders",),
     OrderChanged: ("positions", "exits"),
@@ -98,6 +99,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     KillRequest: ("state", "positions"),
     FlattenRequest: ("state", "positions", "exits"),
     Funding: ("positions",),
+    Transfer: ("positions",),
     FeedChanged: ("state",),
     PauseRequest: ("state",),
     ResumeRequest: ("state",),
@@ -121,6 +123,7 @@ class Parts:
     clock: RealClock | TapeClock
     market: Market
     view: LiveView
+    state: State
     portfolio: Portfolio
     exits: Exits
     intake: Intake
@@ -173,8 +176,8 @@ def assemble(
         regime=settings.regime,
     )
     market = Market(list(instruments.values()), params)
-    state = State()
-    portfolio = Portfolio(settings.paper.equity_usd, lambda i: _mark(market.market(i)))
+    portfolio = Portfolio(settings.paper.equity_usd, lambda i: _mark(market.market(i)), settings.fees.taker)
+    state = State(portfolio, settings.risk)
     view = LiveView(market, portfolio, state, instruments)
 
     def report(raw: bytes) -> None:
@@ -196,12 +199,13 @@ def assemble(
         venue, journal, lambda update: report(encode_report(update)), protective_wait_s=None, entry_wait_s=None
     )
     identity, guards = build_guards(settings)
+    rules = size_rules(settings)
     exits = _exits(settings, portfolio, ids)
     desks: list[Desk] = [
         Strategies(_strategies(settings), ids),
-        Gate(guards, ids, size_rules(settings), identity, settings.stop),
+        Gate(guards, ids, rules, identity, settings.stop),
         Orders(),
-        _positions(settings, portfolio, ids),
+        _positions(settings, portfolio, ids, rules),
         exits,
         state,
     ]
@@ -231,6 +235,7 @@ def assemble(
         clock=clock,
         market=market,
         view=view,
+        state=state,
         portfolio=portfolio,
         exits=exits,
         intake=intake,
@@ -252,7 +257,7 @@ def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Exits:
     )
 
 
-def _positions(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Positions:
+def _positions(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules) -> Positions:
     return Positions(
         portfolio,
         ids,
@@ -260,6 +265,7 @@ def _positions(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Posit
         hold=settings.hold,
         true_trend=settings.true_trend,
         stop=settings.stop,
+        rules=rules,
     )
 
 
@@ -298,6 +304,7 @@ def size_rules(settings: Settings) -> SizeRules:
         fee=settings.fees.taker,
         slip=settings.entry.max_slip_bps / 10_000,
         stop=stop_fraction(settings.stop),
+        correlations=Correlations(settings.risk.correlation_half_life_bars),
     )
 
 

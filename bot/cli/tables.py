@@ -34,6 +34,11 @@ def print_status(status: Row) -> None:
             console.print(
                 f"  {market['symbol']}: {book}, last {market['last']}, mark {market['mark']} ({market['mark_source']})"
             )
+        _print_money(status)
+    for cause in status["causes"].values():
+        console.print(f"  [yellow]since {clock_text(cause['since_ns'])} UTC[/yellow] {cause['reason']}")
+    for symbol, block in status["blocked_symbols"].items():
+        console.print(f"  [yellow]{symbol}[/yellow]: no entries, blocked by the {block['reason']}")
     _print_counts(status["this_session"], "this session")
     _print_strategy_errors(status["strategy_errors"])
     abandoned = status["abandoned"]["positions"]
@@ -42,6 +47,14 @@ def print_status(status: Row) -> None:
             f"[yellow]{len(abandoned)} paper position(s) were open when their session ended; "
             "they are not carried into the next session[/yellow]"
         )
+
+
+def _print_money(status: Row) -> None:
+    equity, start, peak = (float(status[name]) for name in ("equity_usd", "day_start_usd", "peak_usd"))
+    console.print(
+        f"  today {equity - start:+.2f} USD, {peak - equity:.2f} USD under the peak, at risk to the stops "
+        f"{float(status['open_risk_usd']):.2f} USD, notional {float(status['notional_usd']):.2f} USD"
+    )
 
 
 def print_summary(summary: Row) -> None:
@@ -154,6 +167,8 @@ def _decision_line(story: Row) -> str:
         return "not decided yet"
     if story["expired"] is not None:
         return f"allowed, but expired before an order went out: {story['expired']['reason']}"
+    if story["refused"] is not None:
+        return f"[red]allowed, but refused last before the wire[/red]: {story['refused']['reason']}"
     if not decision["allowed"]:
         return f"[red]refused by {decision['blocker']}[/red]"
     if decision["reversal"]:

@@ -19,6 +19,7 @@ from bot.domain.orders import (
     OrderStatus,
     OrderUpdate,
     PlaceOrder,
+    Transfer,
     Trigger,
 )
 from bot.domain.values import Decision, Direction, Signal
@@ -254,5 +255,6 @@ Message = (
     | OrderUpdate
     | Fill
     | Funding
+    | Transfer
     | Emit
 )

@@ -137,5 +137,12 @@ class Funding(Struct, frozen=True, kw_only=True, tag="funding"):
     usd: Decimal
 
 
+class Transfer(Struct, frozen=True, kw_only=True, tag="transfer"):
+    """The operator moved money into the account, or out of it (negative): no profit and no loss. Booked once per id."""
+
+    transfer_id: str
+    usd: Decimal
+
+
 OrderReport = OrderUpdate | Fill
-AccountReport = OrderReport | Funding
+AccountReport = OrderReport | Funding | Transfer

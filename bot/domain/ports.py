@@ -55,6 +55,10 @@ class MarketView(PriceView, Protocol):
     def funding_rate(self) -> float | None: ...  # of the next funding, a fraction; None: not known
     @property
     def next_funding_ns(self) -> int | None: ...
+    @property
+    def past_funding(
+        self,
+    ) -> tuple[float | None, int] | None: ...  # rate and time of the funding before that, once seen
     def bars(self, width_s: int, count: int) -> Sequence[Bar]:
         """The newest closed bars of that width without a gap between them, oldest first: `count` of them or fewer.
 
@@ -92,12 +96,21 @@ class PositionView(Protocol):
 class PortfolioView(Protocol):
     """Money and positions of the one account. Equity is wallet plus unrealised profit at mark, in USD."""
 
+    @property
+    def wallet_usd(self) -> Decimal: ...
+    @property
+    def day_start_usd(self) -> Decimal: ...  # equity at 00:00 UTC, moved by transfers since
+    @property
+    def peak_usd(self) -> Decimal: ...  # largest equity, moved by transfers since
     def equity_usd(self) -> Decimal: ...
+    def open_risk_usd(self) -> Decimal: ...  # lost besides if every stop filled now, entries on their way included
     def position(self, instrument: str) -> PositionView | None: ...
     def positions(self) -> Iterable[PositionView]: ...
     def pending(self, instrument: str) -> bool: ...  # an entry is on its way
     def pending_count(self) -> int: ...
     def notional_usd(self, instrument: str | None = None) -> Decimal: ...  # open and pending; None: gross of all
+    def exposed(self, direction: Direction) -> Sequence[str]: ...  # instruments held or on their way in that direction
+    def orders_last_minute(self, now_ns: int) -> int: ...  # commands of every kind and leg
     def entries_today(self, now_ns: int, instrument: str | None = None) -> int: ...  # UTC day of engine time
     def last_close_ns(self, instrument: str) -> int | None: ...
     def last_stop_ns(self, instrument: str, direction: Direction) -> int | None: ...  # of the newest stop-out that way
@@ -112,6 +125,7 @@ class View(Protocol):
     def state_reason(self) -> str: ...
     @property
     def portfolio(self) -> PortfolioView: ...
+    def blocked(self, instrument: str) -> str | None: ...  # who allows no entries in it
     def instruments(self) -> Iterable[Instrument]: ...
     def instrument(self, instrument: str) -> Instrument: ...
     def market(self, instrument: str) -> MarketView: ...

@@ -53,6 +53,8 @@ class Projection:
         self._started_ns: int | None = None
         self._state: str | None = None
         self._state_reason: str | None = None
+        self._causes: dict[str, Data] = {}
+        self._blocked: dict[str | None, Data] = {}  # by symbol
         self._last: Event | None = None
         self._signals: dict[str, SignalRecord] = {}
         self._latest: dict[str | None, str] = {}  # symbol: its last signal's id
@@ -63,6 +65,9 @@ class Projection:
             "ENGINE_STARTED": self._engine_started,
             "ENGINE_STOPPED": self._engine_stopped,
             "STATE": self._state_changed,
+            "SYMBOL_BLOCKED": self._symbol_blocked,
+            "SYMBOL_UNBLOCKED": self._symbol_unblocked,
+            "RISK_LIMIT_BLOCK": self._risk_limit,
             "SIGNAL": self._signal,
             "SIGNAL_EXPIRED": self._signal_expired,
             "DECISION": self._decision,
@@ -88,6 +93,8 @@ class Projection:
             "started_ns": self._started_ns,
             "state": self._state,
             "state_reason": self._state_reason,
+            "causes": self._causes,
+            "blocked_symbols": self._blocked,
             "last_seq": last and last.seq,
             "last_ts": last and last.ts,
             **self._all.view(),
@@ -142,7 +149,7 @@ class Projection:
     def _engine_started(self, event: Event, data: Data) -> None:
         self._session = data.get("session", self._session + 1)
         self._started_ns = event.ts
-        self._state, self._state_reason = "STARTING", None
+        self._state, self._state_reason, self._causes = "STARTING", None, {}
         self._strategies.clear()
         for position in self._positions.values():
             if position.state is not PositionState.CLOSED:
@@ -156,6 +163,20 @@ class Projection:
 
     def _state_changed(self, event: Event, data: Data) -> None:
         self._state, self._state_reason = data["state"], data.get("reason")
+        before, told = self._causes, data.get("causes", {})
+        since = {key: before[key]["since_ns"] if key in before else event.ts for key in told}
+        self._causes = {key: {"reason": reason, "since_ns": since[key]} for key, reason in told.items()}
+
+    def _symbol_blocked(self, event: Event, data: Data) -> None:
+        self._blocked[event.symbol] = {"reason": data["reason"], "since_ns": event.ts}
+
+    def _symbol_unblocked(self, event: Event, data: Data) -> None:
+        self._blocked.pop(event.symbol, None)
+
+    def _risk_limit(self, event: Event, data: Data) -> None:
+        """What the guard said is among the verdicts; only the last look, at the very order, tells something new."""
+        if data.get("last_look"):
+            self._signal_of(event, data).refused = _stamped(event, data)
 
     def _signal(self, event: Event, data: Data) -> None:
         self._signal_of(event, data)
@@ -260,6 +281,7 @@ def _story(signal: SignalRecord) -> Data:
         "verdicts": signal.verdicts,
         "decision": signal.decision,
         "expired": signal.expired,
+        "refused": signal.refused,
         "orders": [order.view() | {"fills": order.fills} for order in position.orders] if position else [],
         "position": position.view() if position and opened else None,
         "exits": position.story if position else [],

@@ -261,11 +261,14 @@ class SignalRecord:
     decision: Data | None = None  # without its verdicts
     verdicts: list[Data] = field(default_factory=list)
     expired: Data | None = None
+    refused: Data | None = None  # by the limits, last before the wire
     position: PositionRecord | None = None  # what its entry order is for
 
     def outcome(self) -> str:
         if self.expired is not None:
             return "expired"
+        if self.refused is not None:
+            return "refused"
         if self.decision is None:
             return "pending"
         return "allowed" if self.decision["allowed"] else "blocked"

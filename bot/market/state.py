@@ -73,6 +73,7 @@ class InstrumentMarket:
         self.last: float | None = None
         self.quote: Quote | None = None
         self.venue_mark: MarkPrice | None = None
+        self.past_funding: tuple[float | None, int] | None = None
         self._note = note
         self._book_ns: int | None = None
         self._trade_ns: int | None = None
@@ -112,6 +113,9 @@ class InstrumentMarket:
         self.ofi.update(quote.bid, quote.bid_quantity, quote.ask, quote.ask_quantity, now_ns)
 
     def on_mark(self, mark: MarkPrice, now_ns: int) -> None:
+        before = self.venue_mark
+        if before is not None and before.next_funding_ns is not None and before.next_funding_ns != mark.next_funding_ns:
+            self.past_funding = (before.funding_rate, before.next_funding_ns)
         self.venue_mark = mark
         self._mark_ns = now_ns
 

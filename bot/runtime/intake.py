@@ -18,7 +18,7 @@ from bot.domain.events import Emit
 from bot.domain.frames import Frame, Source
 from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
-from bot.domain.orders import AccountReport, Trigger
+from bot.domain.orders import AccountReport, Transfer, Trigger
 from bot.domain.ports import MarketView
 from bot.domain.values import NS
 from bot.market.readings import decode_reading
@@ -110,7 +110,8 @@ class Intake:
         match frame.source:
             case Source.REPORT:
                 report = self._report.decode(frame.raw)
-                self._market.market(report.instrument)  # raises where it is not followed
+                if not isinstance(report, Transfer):
+                    self._market.market(report.instrument)  # raises where it is not followed
                 return (report,)
             case Source.OPERATOR:
                 return (_sane(self._operator.decode(frame.raw)),)

@@ -41,6 +41,9 @@ class LiveView:
     def state_reason(self) -> str:
         return self._state.reason
 
+    def blocked(self, instrument: str) -> str | None:
+        return self._state.blocked(instrument)
+
     def instruments(self) -> Iterable[Instrument]:
         return self._instruments.values()
 

@@ -152,7 +152,14 @@ class Gate:
         """The limits' second look, at the sized order, replaces their first."""
         for i, guard in enumerate(self._guards):
             if guard.name == RiskLimits.name:
-                verdicts[i] = Verdict(guard=guard.name, version=guard.version, outcome=BLOCK, reason=sized.reason)
+                verdicts[i] = Verdict(
+                    guard=guard.name,
+                    version=guard.version,
+                    outcome=BLOCK,
+                    value=sized.value,
+                    threshold=sized.threshold,
+                    reason=sized.reason,
+                )
 
     # --- what is journaled ---
 

@@ -66,6 +66,9 @@ class Position:
     exited: Decimal = Decimal(0)
     exit_value: Decimal = Decimal(0)
     fees_usd: Decimal = Decimal(0)
+    realised_usd: Decimal = Decimal(0)  # booked into the wallet so far, fees not taken off
+    funding: Decimal = Decimal(0)  # sum of what was booked, negative: paid
+    usual_fundings: int = 0  # of the times below, how many were booked
     stop_price: Decimal | None = None  # of the stop that protects it now, as last accepted by the venue; None: none is
     adopted: bool = False  # not of our making: protected, otherwise left alone
 
@@ -106,7 +109,16 @@ class Position:
     def r_multiple(self, usd: Decimal) -> float:
         return float(usd / (self.entry_value * self.stop_fraction))
 
+    def unrealised_usd(self, mark: Decimal) -> Decimal:
+        """What the wallet has not got yet."""
+        return self.profit_usd(mark) - self.realised_usd
+
+    def book_funding(self, usd: Decimal, due_ns: int) -> None:
+        self.funding += usd
+        if due_ns % FUNDING_INTERVAL_NS == 0 and due_ns > self.opened_ns:
+            self.usual_fundings += 1
+
     def funding_usd(self, now_ns: int) -> Decimal | None:
-        """Zero when no usual funding time passed while it was open; else unknown, because funding is not simulated here."""
-        crossed = self.opened_ns // FUNDING_INTERVAL_NS != now_ns // FUNDING_INTERVAL_NS
-        return None if crossed else Decimal(0)
+        """What was booked; unknown, not zero, when a usual funding time passed while it was open and the venue did not say."""
+        passed = now_ns // FUNDING_INTERVAL_NS - self.opened_ns // FUNDING_INTERVAL_NS
+        return None if self.usual_fundings < passed else self.funding

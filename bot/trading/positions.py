@@ -12,29 +12,44 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from bot.domain.events import Emit, rounded, text
-from bot.domain.instrument import Round, exact
+from bot.domain.events import GATE, Emit, rounded, text
+from bot.domain.instrument import exact
 from bot.domain.messages import (
     Adopt,
     Closed,
     EntryDone,
     Executed,
     FirstFill,
+    FlattenRequest,
     KillRequest,
     Message,
     OrderChanged,
     Reduced,
     StopRequest,
 )
-from bot.domain.orders import CancelOrder, Fill, Order, OrderStatus, OrderType, PlaceOrder, TimeInForce
+from bot.domain.orders import (
+    AmendOrder,
+    CancelOrder,
+    Fill,
+    Funding,
+    Order,
+    OrderStatus,
+    OrderType,
+    PlaceOrder,
+    TimeInForce,
+    Transfer,
+)
 from bot.domain.params import Params
 from bot.domain.ports import IdFactory, View
 from bot.domain.values import NS, Decision, Direction, Side, Signal
 from bot.trading.exits.hold import HoldParams, TrueTrendParams
 from bot.trading.exits.protection import StopParams, stop_fraction
 from bot.trading.freeze import freeze, nothing_known, walls_told
+from bot.trading.order_limits import Wanted, check_order, risk_usd
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Position
+from bot.trading.risk import Breach
+from bot.trading.sizing import SizeRules, limit_price
 
 
 class EntryParams(Params):
@@ -57,9 +72,11 @@ class Positions:
         hold: HoldParams,
         true_trend: TrueTrendParams,
         stop: StopParams,
+        rules: SizeRules,
     ) -> None:
         self._portfolio = portfolio
         self._ids = ids
+        self._rules = rules
         self._entry, self._hold, self._true_trend, self._stop = entry, hold, true_trend, stop
         self._halted_for = ""  # the liquidation order that trading was halted for
 
@@ -77,8 +94,17 @@ class Positions:
                 return self._stop_changed(message)
             case Adopt():
                 return self._adopt(message, view)
+            case PlaceOrder() | AmendOrder() | CancelOrder():
+                self._portfolio.order_sent(view.now_ns)
+                return []
             case StopRequest():
-                return [CancelOrder(order=order, reason="stopping") for order in self._portfolio.entries()]
+                return self._cancel_entries("stopping")
+            case KillRequest() | FlattenRequest():
+                return self._cancel_entries("killed")
+            case Funding():
+                return self._funded(message)
+            case Transfer():
+                return self._transferred(message)
             case _:
                 return []
 
@@ -88,8 +114,15 @@ class Positions:
         if expired is not None:
             return [_expired_event(signal, expired)]
         order = self._entry_order(decision, view)
-        self._portfolio.entry_sent(order, view.now_ns)
+        wanted = _wanted(order, decision)
+        broken = check_order(wanted, view, self._rules)
+        if broken is not None:
+            return [_refused_event(signal, broken)]
+        self._portfolio.entry_sent(order, view.now_ns, risk_usd(wanted, self._rules.fee))
         return [PlaceOrder(order=order)]
+
+    def _cancel_entries(self, reason: str) -> list[Message]:
+        return [CancelOrder(order=order, reason=reason) for order in self._portfolio.entries()]
 
     def _taken(self, signal: Signal) -> str | None:
         """One position and one entry a symbol, whatever was decided on the way here."""
@@ -112,8 +145,6 @@ class Positions:
         """One IOC limit at the opposite best price and a little beyond; the rest is not chased."""
         signal = decision.signal
         instrument = view.instrument(signal.instrument)
-        side = signal.direction.entry_side
-        slip = 1 + signal.direction.sign * self._entry.max_slip_bps / 10_000
         best = exact(_opposite_best(signal, view) or 0.0)
         return Order(
             client_order_id=self._ids.client_order_id("entry"),
@@ -121,11 +152,11 @@ class Positions:
             signal_id=signal.signal_id,
             position_id=self._ids.unique(),
             leg="entry",
-            side=side,
+            side=signal.direction.entry_side,
             type=OrderType.LIMIT,
             tif=TimeInForce.IOC,
             quantity=decision.quantity,
-            price=instrument.price(best * slip, Round.passive(side)),
+            price=limit_price(best, signal.direction, self._entry.max_slip_bps / 10_000, instrument),
             stop_distance=decision.stop_distance,
             reason=signal.strategy,
         )
@@ -213,6 +244,35 @@ class Positions:
         self._halted_for = fill.client_order_id
         return [KillRequest(reason=f"liquidation of {view.instrument(fill.instrument).unified}")]
 
+    # --- money that no fill brings ---
+
+    def _funded(self, funding: Funding) -> list[Message]:
+        if not self._portfolio.book_funding(funding):
+            return []
+        position = self._portfolio.last_position(funding.instrument)
+        data = {
+            "position_id": None if position is None else position.position_id,
+            "due_ns": funding.due_ns,
+            "rate": text(funding.rate),
+            "mark": text(funding.mark),
+            "quantity": text(funding.quantity),
+            "usd": text(funding.usd),
+        }
+        if position is None:  # the venue paid for what we know nothing of
+            return [Emit(kind="FUNDING", instrument=funding.instrument, source=self.name, data=data)]
+        return [position.event("FUNDING", self.name, data)]
+
+    def _transferred(self, transfer: Transfer) -> list[Message]:
+        if not self._portfolio.book_transfer(transfer):
+            return []
+        data = {"transfer_id": transfer.transfer_id, "usd": text(transfer.usd)}
+        return [Emit(kind="TRANSFER", source=self.name, data=data)]
+
+
+def _wanted(order: Order, decision: Decision) -> Wanted:
+    assert order.price is not None  # entries are limits
+    return Wanted(order.instrument, decision.signal.direction, order.quantity, order.price, decision.stop_distance)
+
 
 def _opposite_best(signal: Signal, view: View) -> float | None:
     market = view.market(signal.instrument)
@@ -267,8 +327,29 @@ def _expired_event(signal: Signal, reason: str) -> Emit:
     )
 
 
+def _refused_event(signal: Signal, broken: Breach) -> Emit:
+    """The gate had allowed it: the limits' last look, at the very order, speaks in the gate's name."""
+    return Emit(
+        kind="RISK_LIMIT_BLOCK",
+        instrument=signal.instrument,
+        source=GATE,
+        corr=signal.signal_id,
+        because=f"decision:{signal.signal_id}",
+        data={
+            "signal_id": signal.signal_id,
+            "direction": signal.direction.value,
+            "value": broken.value,
+            "threshold": broken.threshold,
+            "reading_source": None,
+            "reading_age_s": None,
+            "reason": broken.reason,
+            "last_look": True,
+        },
+    )
+
+
 def _closed_event(position: Position, now_ns: int, reason: str) -> Emit:
-    pnl = position.profit_usd(Decimal(0)) - position.fees_usd
+    pnl = position.profit_usd(Decimal(0)) - position.fees_usd + position.funding
     data = {
         "reason": reason,
         "in_force_hold": now_ns < position.hold_until_ns,

@@ -6,21 +6,27 @@ gate's business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from pydantic import Field, model_validator
 
-from bot.domain.instrument import Instrument, exact
+from bot.domain.events import text
+from bot.domain.instrument import Instrument, Round, exact
 from bot.domain.params import Params
 from bot.domain.ports import View
 from bot.domain.reading import ReadingState
 from bot.domain.values import Direction, RegimeLabel, Signal
-from bot.trading.risk import RiskParams, equity_usd
+from bot.trading.correlation import Correlations
+from bot.trading.margin import Bracket
+from bot.trading.order_limits import Exposure, Wanted, check_liquidation, check_price, exposures
+from bot.trading.risk import RiskParams, Standing, drawdown, left_today, standing
 
 CONVICTION = ("whale_cvd", "ofi")
+HALF = Decimal("0.5")
 
 
 class SizingParams(Params):
@@ -54,13 +60,21 @@ class SizeRules:
     fee: Decimal
     slip: Decimal
     stop: Decimal
+    correlations: Correlations = field(default_factory=Correlations, compare=False)
+    brackets: Mapping[str, Sequence[Bracket]] = field(
+        default_factory=dict
+    )  # margin, by instrument; else a dated sample
 
 
 class Sized(Struct, frozen=True):
-    """A quantity on the venue's grid, and what kept it from being larger; zero if that is too small to trade."""
+    """A quantity on the venue's grid, and what kept it from being larger; zero if that is too small to trade.
+
+    `value` and `threshold` are those of the limit that leaves nothing, decimal text or None."""
 
     quantity: Decimal
     reason: str
+    value: str | None = None
+    threshold: str | None = None
 
 
 def multiplier(signal: Signal, view: View, params: SizingParams, blind: bool) -> float:
@@ -110,38 +124,79 @@ def risk_usd(equity: Decimal, factor: float, params: RiskParams) -> Decimal:
     return equity * min(params.base_risk_pct * exact(factor), params.max_risk_pct) / 100
 
 
+def limit_price(best: Decimal, direction: Direction, slip: Decimal, instrument: Instrument) -> Decimal:
+    """What an entry may pay at most (a short: must get at least): the opposite best price and `slip` (a fraction) beyond it."""
+    return instrument.price(best * (1 + direction.sign * slip), Round.passive(direction.entry_side))
+
+
 def size(signal: Signal, view: View, rules: SizeRules, factor: float) -> Sized:
     """The entry's quantity; `factor` is the multiplier. Equity must be positive (the limits saw to that)."""
     entry = entry_price(signal, view)
     if entry is None:
         return Sized(Decimal(0), "no opposite best price to size against")
-    instrument = view.instrument(signal.instrument)
-    reason, most = min(_caps(signal, view, rules, factor, entry, instrument), key=lambda cap: cap[1])
-    quantity = instrument.quantity(max(most, Decimal(0)))
-    if quantity > 0 and instrument.tradable(quantity, entry):
-        return Sized(quantity, reason)
-    return Sized(
-        Decimal(0),
-        f"{reason} leaves {quantity:f} {instrument.base} at {entry:f}, under the venue's minimum "
-        f"of {instrument.min_quantity:f} {instrument.base} and {instrument.min_notional:f} {instrument.quote}",
-    )
+    instrument, at = view.instrument(signal.instrument), standing(view.portfolio, rules.risk)
+    caps = _caps(signal, view, rules, factor, entry, instrument, at)
+    most = min(caps, key=lambda cap: cap.quantity)
+    quantity = instrument.quantity(max(most.quantity, Decimal(0)))
+    if not (quantity > 0 and instrument.tradable(quantity, entry)):
+        return Sized(
+            Decimal(0),
+            f"{most.name} leaves {quantity:f} {instrument.base} at {entry:f}, under the venue's minimum "
+            f"of {instrument.min_quantity:f} {instrument.base} and {instrument.min_notional:f} {instrument.quote}",
+            text(most.value),
+            text(most.threshold),
+        )
+    limit = limit_price(entry, signal.direction, rules.slip, instrument)
+    wanted = Wanted(signal.instrument, signal.direction, quantity, limit, rules.stop)
+    broken = check_price(wanted, view, rules) or check_liquidation(wanted, view, rules, at)
+    if broken is not None:
+        return Sized(Decimal(0), broken.reason, broken.value, broken.threshold)
+    return Sized(quantity, most.name)
+
+
+class _Cap(NamedTuple):
+    """A rule, the largest quantity it allows, and the numbers it compares."""
+
+    rule: Exposure | str
+    quantity: Decimal
+    value: Decimal | None = None
+    threshold: Decimal | None = None
+
+    @property
+    def name(self) -> str:
+        return self.rule if isinstance(self.rule, str) else self.rule.name
 
 
 def _caps(
-    signal: Signal, view: View, rules: SizeRules, factor: float, entry: Decimal, instrument: Instrument
-) -> list[tuple[str, Decimal]]:
-    """Every rule with the largest quantity it allows."""
-    portfolio, risk = view.portfolio, rules.risk
-    equity = equity_usd(portfolio, risk)
-    stop = entry * (1 - signal.direction.sign * rules.stop)
-    symbol_usd = equity * risk.symbol_pct / 100 - portfolio.notional_usd(signal.instrument)
-    gross_usd = equity * risk.gross_pct / 100 - portfolio.notional_usd()
-    budget = fixed_fraction(
-        risk_usd(equity, factor, risk), entry, stop, fee_in=rules.fee, fee_out=rules.fee, slip=rules.slip
-    )
-    return [
-        ("risk budget", budget),
-        (f"symbol limit of {risk.symbol_pct:f} % of equity", symbol_usd / entry),
-        (f"gross limit of {risk.gross_pct:f} % of equity", gross_usd / entry),
-        ("venue's largest order", min(instrument.max_quantity, instrument.max_market_quantity)),
+    signal: Signal,
+    view: View,
+    rules: SizeRules,
+    factor: float,
+    entry: Decimal,
+    instrument: Instrument,
+    at: Standing,
+) -> list[_Cap]:
+    """Notional is reckoned at the worst price that the entry may pay."""
+    risk, sign = rules.risk, signal.direction.sign
+    stop = entry * (1 - sign * rules.stop)
+    one_usd = fixed_fraction(Decimal(1), entry, stop, fee_in=rules.fee, fee_out=rules.fee, slip=rules.slip)
+    name, budget = _budget(at, risk, factor)
+    left = left_today(at, risk)
+    worst = max(entry, entry * (1 + sign * rules.slip))
+    limits = [
+        _Cap(each, (each.limit_usd - each.used_usd) / worst, each.used_usd, each.limit_usd)
+        for each in exposures(signal.instrument, signal.direction, view, rules, at)
     ]
+    return [
+        _Cap(name, budget * one_usd),
+        _Cap("what the daily loss limit leaves", left * one_usd, left, budget),
+        *limits,
+        _Cap("venue's largest order", min(instrument.max_quantity, instrument.max_market_quantity)),
+    ]
+
+
+def _budget(at: Standing, risk: RiskParams, factor: float) -> tuple[str, Decimal]:
+    """USD to lose at the stop; half of it from half the drawdown limit on (quant 8)."""
+    usd = risk_usd(at.limited, factor, risk)
+    half = drawdown(at, risk, HALF)
+    return ("risk budget", usd) if half is None else (f"risk budget, halved: {half.reason}", usd * HALF)

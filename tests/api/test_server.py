@@ -33,6 +33,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         "BOT_RISK__COOLDOWN_S": "0",
         "BOT_RISK__ENTRIES_PER_SYMBOL_DAY": "1000",
         "BOT_RISK__ENTRIES_PER_DAY": "1000",
+        "BOT_RISK__ORDERS_PER_MINUTE": "10000",
     }
     with Engine(tmp_path_factory.mktemp("api") / "data", "--speed", 1, **settings) as running:
         until(lambda: running.get("/api/status")["state"] == "ACTIVE", "a usable book")
@@ -267,6 +268,29 @@ def test_a_pause_refuses_entries_and_a_resume_ends_it(flat: Engine) -> None:
     allowed = flat.signal("after-it", "short").body
     assert (allowed["allowed"], allowed["blocker"]) == (True, None)
     assert flat.get("/readyz") == {"ready": True}
+
+
+def test_a_blocked_symbol_takes_no_entries_and_status_says_so(flat: Engine) -> None:
+    assert flat.post("/api/block", {"symbol": SYMBOL}).status == 202
+    refused = flat.signal("while-blocked", "short").body
+    assert verdicts(flat, refused["signal_id"])["risk_limits"]["reason"] == "blocked by the operator"
+    status = flat.get("/api/status")
+    assert status["blocked_symbols"][SYMBOL]["reason"] == "operator"
+    assert status["state"] == "ACTIVE"
+    assert flat.post("/api/block", {"symbol": SYMBOL, "blocked": False}).status == 202
+    assert flat.get("/api/status")["blocked_symbols"] == {}
+    assert flat.signal("unblocked", "short").body["allowed"] is True
+
+
+def test_a_kill_halts_until_a_resume(flat: Engine) -> None:
+    assert flat.post("/api/kill").status == 202
+    status = flat.get("/api/status")
+    assert (status["state"], status["causes"]["kill"]["reason"]) == ("HALTED", "killed by operator")
+    assert START_NS < status["causes"]["kill"]["since_ns"] <= status["engine_time_ns"]
+    assert flat.signal("while-halted", "short").body["blocker"] == "risk_limits"
+    assert flat.post("/api/resume").status == 202
+    assert flat.get("/api/status")["state"] == "ACTIVE"
+    assert {"KILL_SWITCH", "RESUMED"} <= set(flat.get("/api/status")["events"])
 
 
 def test_a_position_is_shown_while_it_is_open_and_closed_when_the_operator_says_so(flat: Engine) -> None:

@@ -50,6 +50,7 @@ class Session:
             view=parts.view,
             portfolio=parts.portfolio,
             projection=projection,
+            state=parts.state,
             facts={"session": 1, "mode": "paper", "venue": "tape", "tape": "tape"},
         )
         self._screen = Screen(live, logs, what="what is played", live=False)

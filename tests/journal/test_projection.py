@@ -433,3 +433,34 @@ def test_strategies_that_fail_are_told_until_the_next_start() -> None:
     }
     script.add("ENGINE_STARTED", symbol=None, session=2)
     assert folded(script.events).status()["strategy_errors"] == {}
+
+
+def test_causes_of_the_state_have_their_beginning_and_go_with_a_new_session() -> None:
+    script = Script().add("ENGINE_STARTED", symbol=None, session=1)
+    both = {"pause": "paused by operator", "daily_loss": "daily loss 3.1000 %"}
+    script.add("STATE", at_s=5, symbol=None, state="REDUCING", reason="", causes={"pause": both["pause"]})
+    script.add("STATE", at_s=9, symbol=None, state="REDUCING", reason="", causes=both)
+    assert folded(script.events).status()["causes"] == {
+        "pause": {"reason": "paused by operator", "since_ns": T0 + 5 * NS},
+        "daily_loss": {"reason": "daily loss 3.1000 %", "since_ns": T0 + 9 * NS},
+    }
+    script.add("ENGINE_STARTED", symbol=None, session=2)
+    assert folded(script.events).status()["causes"] == {}
+
+
+def test_blocked_symbols_outlast_a_session() -> None:
+    script = Script().add("SYMBOL_BLOCKED", at_s=3, reason="operator").add("ENGINE_STARTED", symbol=None, session=2)
+    assert folded(script.events).status()["blocked_symbols"] == {BTC: {"reason": "operator", "since_ns": T0 + 3 * NS}}
+    script.add("SYMBOL_UNBLOCKED", reason="operator")
+    assert folded(script.events).status()["blocked_symbols"] == {}
+
+
+def test_why_tells_of_an_order_that_was_refused_last_before_the_wire() -> None:
+    script = Script().signal("S1").add("RISK_LIMIT_BLOCK", signal_id="S1", reason="the guard's own").decision("S1")
+    story = folded(script.events).why("S1")
+    assert story is not None and story["refused"] is None
+    script.add("RISK_LIMIT_BLOCK", signal_id="S1", reason="too far from the mark", last_look=True)
+    projection = folded(script.events)
+    story = projection.why("S1")
+    assert story is not None and story["refused"]["reason"] == "too far from the mark"
+    assert projection.signals()[0]["outcome"] == "refused"

@@ -349,3 +349,20 @@ def test_trades_told_twice_count_once() -> None:
     taker = value_of(market, "taker_5m", T0 + 301 * NS)
     assert taker.buy_usd == Decimal(6500) * 299
     assert btc.last == 65000.0
+
+
+def test_the_funding_before_the_next_one_is_remembered_with_its_last_known_rate() -> None:
+    market, btc = one()
+
+    def mark(rate: float | None, due_ns: int | None) -> None:
+        market.apply(MarkPrice("BTCUSDT", 100.0, None, rate, due_ns, T0), T0)
+
+    mark(0.0001, T0)
+    mark(0.0002, T0)
+    assert btc.past_funding is None
+    mark(0.0003, T0 + 8 * NS)
+    assert btc.past_funding == (0.0002, T0)
+    assert (btc.funding_rate, btc.next_funding_ns) == (0.0003, T0 + 8 * NS)
+    mark(None, None)
+    mark(0.0004, T0 + 16 * NS)
+    assert btc.past_funding == (0.0003, T0 + 8 * NS)

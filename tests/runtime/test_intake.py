@@ -20,7 +20,7 @@ from bot.domain.messages import (
     StopRequest,
     WatchPrice,
 )
-from bot.domain.orders import OrderStatus, OrderUpdate, Trigger
+from bot.domain.orders import OrderStatus, OrderUpdate, Transfer, Trigger
 from bot.domain.reading import LongShort
 from bot.domain.values import NS, Direction
 from bot.exchanges import binance
@@ -168,6 +168,11 @@ def test_a_watched_price_is_told_once_by_the_very_trade_or_book_change_that_reac
     watches.cancel("exits", "last down")
     assert touches(apply(intake, market_frame(trade("64999.7")))) == []
     assert not watches.watching(BTC)
+
+
+def test_a_transfer_is_of_no_instrument(intake: Intake) -> None:
+    transfer = Transfer(transfer_id="T-1", usd=Decimal("-5"))
+    assert apply(intake, Frame(T0, "account", "report", encode_report(transfer))) == [transfer]
 
 
 def test_a_later_watch_replaces_the_earlier_of_the_same_name(intake: Intake, watches: Watches) -> None:

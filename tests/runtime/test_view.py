@@ -13,6 +13,7 @@ from bot.domain.values import NS
 from bot.market.state import InstrumentMarket, Market
 from bot.runtime.view import LiveView
 from bot.trading.portfolio import Portfolio
+from bot.trading.risk import RiskParams
 from bot.trading.state import State
 from tests.build import BTC, NOW, instrument, reading
 
@@ -22,7 +23,8 @@ ETH = "binanceusdm:ETHUSDT"
 def make() -> tuple[Market, LiveView]:
     known = {one.id: one for one in (instrument(), instrument("ETHUSDT"))}
     market = Market(list(known.values()))
-    view = LiveView(market, Portfolio(Decimal(10_000), lambda _: None), State(), known)
+    portfolio = Portfolio(Decimal(10_000), lambda _: None)
+    view = LiveView(market, portfolio, State(portfolio, RiskParams()), known)
     view.now_ns = NOW
     return market, view
 

@@ -34,6 +34,8 @@ from bot.trading.exits.walls import TargetParams
 from bot.trading.orders import Orders
 from bot.trading.portfolio import Portfolio
 from bot.trading.positions import EntryParams, Positions
+from bot.trading.risk import RiskParams
+from bot.trading.sizing import SizeRules, SizingParams
 from tests.build import BTC, NOW, FakeView, signal
 
 OURS = ("orders", "positions", "exits")
@@ -49,6 +51,7 @@ class Desks:
         *,
         stop: StopParams | None = None,
         liquidation: Liquidation = lambda position: None,
+        exit_fee: str = "0",
         **exits: Any,
     ) -> None:
         self.view = view or FakeView()
@@ -61,7 +64,9 @@ class Desks:
         self._trades = 0
         ids = IdSource(account="main", session=1)
         ids.begin(1, NOW)
-        self.portfolio = Portfolio(Decimal(10_000), lambda i: Decimal(repr(self.view.market(i).mark)))
+        self.portfolio = Portfolio(
+            Decimal(10_000), lambda i: Decimal(repr(self.view.market(i).mark)), Decimal(exit_fee)
+        )
         self.view.portfolio = self.portfolio  # type: ignore[assignment]
         stop = self._stop = stop or StopParams()
         retarget = Retarget(WallParams(), TargetParams(), FeeParams())
@@ -76,8 +81,15 @@ class Desks:
             fees=FeeParams(),
             liquidation=liquidation,
         )
+        self.rules = SizeRules(SizingParams(), RiskParams(), Decimal("0.0005"), Decimal("0.001"), Decimal("0.01"))
         positions = Positions(
-            self.portfolio, ids, entry=EntryParams(), hold=HoldParams(), true_trend=TrueTrendParams(), stop=stop
+            self.portfolio,
+            ids,
+            entry=EntryParams(),
+            hold=HoldParams(),
+            true_trend=TrueTrendParams(),
+            stop=stop,
+            rules=self.rules,
         )
         sinks: dict[type, Any] = {
             Emit: self._tell,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from bot.domain.reading import Ofi, Regime, WhaleCvd
 from bot.domain.values import Direction, RegimeLabel
+from bot.trading.order_limits import Wanted, check_order
 from bot.trading.risk import RiskParams
-from bot.trading.sizing import Sized, SizeRules, SizingParams, fixed_fraction, multiplier, risk_usd, size
-from tests.build import BTC, FakePosition, FakeView, instrument, reading, signal
+from bot.trading.sizing import Sized, SizeRules, SizingParams, fixed_fraction, limit_price, multiplier, risk_usd, size
+from tests.build import BTC, FakePosition, FakeView, bars, instrument, reading, signal
 
-RISK_JSON = Path(__file__).resolve().parents[2].parent / "shared/fixtures/quant/risk.json"
+RISK_JSON = Path(__file__).resolve().parents[1] / "fixtures/quant/risk.json"
 LONG, SHORT = Direction.LONG, Direction.SHORT
+ETH = "binanceusdm:ETHUSDT"
 
 
 def rules(*, fee: str = "0.0005", slip: str = "0.001", stop: str = "0.01", **risk: Any) -> SizeRules:
@@ -34,7 +37,6 @@ def rules(*, fee: str = "0.0005", slip: str = "0.001", stop: str = "0.01", **ris
 # --- quantity -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not RISK_JSON.exists(), reason="the shared check values are not here")
 @pytest.mark.parametrize("case", [0, 1])
 def test_fixed_fraction_check_values(case: int) -> None:
     row = {k: Decimal(str(v)) for k, v in json.loads(RISK_JSON.read_text())["fixed_fraction"][case].items()}
@@ -91,7 +93,7 @@ def test_gross_cap_counts_what_is_open_and_pending_elsewhere() -> None:
     view = FakeView()
     view.portfolio.open(FakePosition(instrument="x:1", quantity=Decimal("0.2")))  # 13 000 USD
     view.portfolio.pending_usd["x:2"] = Decimal(1000)
-    sized = size(signal(), view, rules(), 1.0)
+    sized = size(signal(SHORT), view, rules(), 1.0)
     assert (sized.quantity, sized.reason) == (Decimal("0.015"), "gross limit of 150 % of equity")
 
 
@@ -119,9 +121,78 @@ def test_too_small_is_nothing_with_a_reason(fields: dict[str, Any], fits: bool) 
 def test_a_cap_that_is_used_up_leaves_nothing() -> None:
     view = FakeView()
     view.portfolio.pending_usd["x:2"] = Decimal(15001)
-    sized = size(signal(), view, rules(), 1.0)
-    assert sized.quantity == 0
+    sized = size(signal(SHORT), view, rules(), 1.0)
+    assert (sized.quantity, sized.value, sized.threshold) == (Decimal(0), "15001", "15000")
     assert sized.reason.startswith("gross limit of 150 % of equity leaves 0")
+
+
+def test_longs_that_move_together_share_a_limit_and_so_do_those_of_which_nobody_knows() -> None:
+    view = FakeView(instruments=[instrument(), instrument("ETHUSDT")])
+    view.portfolio.open(FakePosition(instrument=ETH, quantity=Decimal("0.14")))  # 9 100 USD
+    sized = size(signal(), view, rules(), 1.0)
+    assert (sized.quantity, sized.reason) == (
+        Decimal("0.013"),
+        "limit of 100 % of equity for longs that move together",
+    )
+    assert size(signal(SHORT), view, rules(), 1.0).reason == "risk budget"
+
+
+def test_gross_notional_needs_margin_at_the_leverage() -> None:
+    view = FakeView()
+    view.portfolio.pending_usd["x:2"] = Decimal(9000)
+    sized = size(signal(SHORT), view, rules(leverage="1"), 1.0)
+    assert (sized.quantity, sized.reason) == (Decimal("0.015"), "margin at leverage 1")
+
+
+def test_largest_order_in_usd() -> None:
+    sized = size(signal(), FakeView(), rules(max_order_usd="1000"), 1.0)
+    assert (sized.quantity, sized.reason) == (Decimal("0.015"), "largest order of 1000 USD")
+
+
+@pytest.mark.parametrize(
+    ("equity", "quantity", "reason"),
+    [
+        ("9500.01", "0.030", "risk budget"),  # 23.75 USD at risk
+        ("9500", "0.015", "risk budget, halved: drawdown 5.0000 %, limit 5.0 %"),
+        ("9000.01", "0.014", "risk budget, halved: drawdown 9.9999 %, limit 5.0 %"),
+    ],
+)
+def test_half_size_from_half_the_drawdown_limit_on(equity: str, quantity: str, reason: str) -> None:
+    view = FakeView()
+    view.portfolio.equity, view.portfolio.peak = Decimal(equity), Decimal(10_000)
+    sized = size(signal(), view, rules(), 1.0)
+    assert (sized.quantity, sized.reason) == (Decimal(quantity), reason)
+
+
+def test_an_entry_is_cut_to_what_the_daily_loss_limit_leaves() -> None:
+    view = FakeView()
+    view.portfolio.day_start, view.portfolio.open_risk = Decimal(10_200), Decimal(96)  # limit 306, lost 200: 10 left
+    sized = size(signal(), view, rules(), 1.0)
+    assert (sized.quantity, sized.reason) == (Decimal("0.012"), "what the daily loss limit leaves")
+    view.portfolio.open_risk = Decimal(106)
+    used_up = size(signal(), view, rules(), 1.0)
+    assert (used_up.quantity, used_up.value) == (Decimal(0), "0")
+
+
+def test_volatility_target_when_set_and_nothing_while_volatility_is_not_known() -> None:
+    view = FakeView()
+    sized = size(signal(), view, rules(vol_target_pct="20"), 1.0)
+    assert sized.quantity == 0
+    assert sized.reason.startswith("volatility limit of 20 % a year (volatility is not known yet) leaves 0")
+    swings = [65_000.0 * math.exp(0.005 * (i % 2)) for i in range(289)]  # each return 0.5 %: 162 % a year
+    view.market(BTC).closed[300] = bars(swings)
+    sized = size(signal(), view, rules(vol_target_pct="20"), 1.5)
+    weight = 0.2 / (0.005 * math.sqrt(105_120))
+    assert sized.quantity == instrument().quantity(weight * 10_000 / 65_065.5)
+    assert sized.reason == "volatility limit of 20 % a year"
+
+
+def test_the_sized_order_is_held_against_the_limits_again() -> None:
+    view = FakeView()
+    view.market(BTC).last = 63_000.0
+    sized = size(signal(), view, rules(), 1.0)
+    assert (sized.quantity, sized.value, sized.threshold) == (Decimal(0), "3.2786", "2")  # limit price 65 065.5
+    assert sized.reason == "limit price 65065.5 is over 2 % from the last trade 63000.0"
 
 
 @pytest.mark.parametrize(("direction", "side"), [(LONG, "ask"), (SHORT, "bid")])
@@ -137,22 +208,36 @@ def test_without_a_price_there_is_no_size(direction: Direction, side: str) -> No
     price=st.integers(1, 2_000_000).map(lambda ticks: ticks / 10),
     direction=st.sampled_from(Direction),
     held=st.decimals(0, 2_000_000, places=2),
+    lost_pct=st.decimals(0, 12, places=3),
+    open_risk=st.decimals(0, 1000, places=2),
 )
 def test_no_size_breaks_a_limit(
-    equity: Decimal, factor: float, price: float, direction: Direction, held: Decimal
+    equity: Decimal,
+    factor: float,
+    price: float,
+    direction: Direction,
+    held: Decimal,
+    lost_pct: Decimal,
+    open_risk: Decimal,
 ) -> None:
-    view = FakeView()
+    view = FakeView(instruments=[instrument(), instrument("ETHUSDT")])
     view.portfolio.equity = equity
-    view.portfolio.pending_usd["x:2"] = held
-    view.market(BTC).bid = view.market(BTC).ask = price
+    view.portfolio.pending_usd[ETH] = held
+    view.portfolio.day_start = view.portfolio.peak = equity * (1 + lost_pct / 100)
+    view.portfolio.open_risk = open_risk
+    market = view.market(BTC)
+    market.bid = market.ask = market.last = market.mark = price
     quantity = size(signal(direction), view, rules(), factor).quantity
     notional = quantity * Decimal(repr(price))
     assert quantity >= 0
     assert quantity == instrument().quantity(quantity)
     assert quantity == 0 or instrument().tradable(quantity, Decimal(repr(price)))
     assert notional <= equity * Decimal("0.6")
-    assert quantity == 0 or notional + held <= equity * Decimal("1.5")
+    assert quantity == 0 or notional + held <= equity * (1 if direction is LONG else Decimal("1.5"))
     assert notional * Decimal("0.01") <= equity * Decimal("0.006")
+    if quantity:
+        limit = limit_price(Decimal(repr(price)), direction, Decimal("0.001"), instrument())
+        assert check_order(Wanted(BTC, direction, quantity, limit, Decimal("0.01")), view, rules()) is None
 
 
 # --- multiplier -----------------------------------------------------------------------------------------------------

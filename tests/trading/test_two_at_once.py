@@ -62,7 +62,13 @@ def play(strategies: Sequence[Always], symbols: Sequence[str], **limits: Any) ->
     guard_context: GuardContext = context(**limits)
     guards = [RiskLimits(RiskLimits.Params(), guard_context), Probation(ProbationParams(), guard_context)]  # type: ignore[arg-type]
     positions = Positions(
-        portfolio, ids, entry=EntryParams(), hold=HoldParams(), true_trend=TrueTrendParams(), stop=StopParams()
+        portfolio,
+        ids,
+        entry=EntryParams(),
+        hold=HoldParams(),
+        true_trend=TrueTrendParams(),
+        stop=StopParams(),
+        rules=rules,
     )
     desks: list[Any] = [Strategies(strategies, ids), Gate(guards, ids, rules, "x"), Orders(), positions, Deaf()]  # type: ignore[arg-type]
     names = {desk.name for desk in desks}

@@ -65,6 +65,10 @@ class Market:
         return self.asks[0][0] if self.asks else None
 
     @property
+    def past_funding(self) -> tuple[float | None, int] | None:
+        return None
+
+    @property
     def mid(self) -> float | None:
         return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
 

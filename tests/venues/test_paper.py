@@ -25,6 +25,7 @@ from bot.domain.orders import (
     OrderUpdate,
     PlaceOrder,
     TimeInForce,
+    Transfer,
 )
 from bot.domain.ports import PriceView, Venue
 from bot.domain.values import MS, NS, Side
@@ -86,7 +87,7 @@ class Rig:
     def reports(self) -> list[OrderReport]:
         taken, self.frames[:] = [decode_report(raw) for raw in self.frames], []
         assert not any(isinstance(report, Funding) for report in taken)
-        return [report for report in taken if not isinstance(report, Funding)]
+        return [report for report in taken if not isinstance(report, Funding | Transfer)]
 
 
 def order(name: str, side: Side, kind: OrderType, quantity: str = "1", **over: Any) -> Order:

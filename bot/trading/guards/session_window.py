@@ -1,21 +1,24 @@
-"""Guard `session_window`: entries only in set hours of the UTC day, and none around listed times. Off by default.
+"""Guard `session_window`: entries only in set hours of the UTC day, none around listed times, and none around a funding that
+would cost us. Off by default.
 
-It needs no reading, so it never abstains for lack of one. It does not know funding times: the market view offers neither
-funding rate nor next funding time.
+It needs no reading, so it never abstains for lack of one: funding that the market data do not tell of blocks nothing, and the
+verdict says that it is not known.
 """
 
 from __future__ import annotations
 
 from calendar import timegm
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import ClassVar
 
 from pydantic import Field, field_validator
 
 from bot.domain import params
-from bot.domain.ports import View
+from bot.domain.instrument import exact
+from bot.domain.ports import MarketView, View
 from bot.domain.values import NS, Outcome, Signal, Verdict
-from bot.trading.guards.base import Finding, GuardBase, GuardContext, GuardParams
+from bot.trading.guards.base import Finding, GuardBase, GuardContext, GuardParams, plain
 
 DAY_MINUTES = 1440
 
@@ -52,7 +55,12 @@ class SessionWindowParams(GuardParams):
     enabled: bool = False
     hours: tuple[str, ...] = Field((), description="UTC windows such as 22:00-02:00; empty is the whole day")
     blackouts: tuple[str, ...] = Field((), description="ISO times around which no entry is made")
-    blackout_minutes: int = Field(5, ge=0, description="this long before and after each of them, inclusive")
+    blackout_minutes: int = Field(
+        5, ge=0, description="this long before and after each of them and of a costly funding, inclusive"
+    )
+    funding_cost_pct: Decimal = Field(
+        Decimal("0.05"), ge=0, le=100, description="a funding that takes more than this of the notional is costly"
+    )
 
     @field_validator("hours")
     @classmethod
@@ -82,7 +90,9 @@ class SessionWindow(GuardBase[SessionWindowParams]):
 
     def check(self, signal: Signal, view: View) -> Verdict:
         reason = self._closed(view.now_ns) or self._blackout(view.now_ns)
-        return self.verdict(Finding(Outcome.BLOCK if reason else Outcome.PASS, reason))
+        if reason:
+            return self.verdict(Finding(Outcome.BLOCK, reason))
+        return self.verdict(self._funding(signal, view))
 
     def _closed(self, now_ns: int) -> str:
         minute = now_ns // (60 * NS) % DAY_MINUTES
@@ -95,6 +105,21 @@ class SessionWindow(GuardBase[SessionWindowParams]):
             if abs(now_ns - at_ns) <= self._blackout_ns:
                 return f"within {self.params.blackout_minutes} min of {time}"
         return ""
+
+    def _funding(self, signal: Signal, view: View) -> Finding:
+        """The coming funding and the one just paid: a minute after it, an entry may still have to pay."""
+        times = _fundings(view.market(signal.instrument))
+        for rate, at_ns in times:
+            cost_pct = signal.direction.sign * exact(rate) * 100
+            if cost_pct > self.params.funding_cost_pct and abs(view.now_ns - at_ns) <= self._blackout_ns:
+                reason = f"within {self.params.blackout_minutes} min of a funding that costs {cost_pct:f} %"
+                return Finding(Outcome.BLOCK, reason, plain(cost_pct), plain(self.params.funding_cost_pct))
+        return Finding(Outcome.PASS, "" if times else "funding is not known")
+
+
+def _fundings(market: MarketView) -> list[tuple[float, int]]:
+    known = [market.past_funding, (market.funding_rate, market.next_funding_ns)]
+    return [(each[0], each[1]) for each in known if each is not None and each[0] is not None and each[1] is not None]
 
 
 def _inside(minute: int, start: int, end: int) -> bool:

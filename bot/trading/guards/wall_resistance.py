@@ -8,7 +8,6 @@ reaches every price at which one would block.
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import cached_property
 from typing import ClassVar
 
 from bot.domain import params

@@ -157,6 +157,68 @@ def test_equity(equity: str, outcome: Outcome) -> None:
     assert check(view).outcome is outcome
 
 
+@pytest.mark.parametrize(("sent", "outcome"), [(119, PASS), (120, BLOCK)])
+def test_orders_of_the_last_minute(sent: int, outcome: Outcome) -> None:
+    view = FakeView()
+    view.portfolio.sent = sent
+    verdict = check(view)
+    assert verdict.outcome is outcome
+    if outcome is BLOCK:
+        assert (verdict.value, verdict.threshold) == ("120", "120")
+        assert verdict.reason == "orders in the last minute: 120 of 120"
+
+
+def test_a_symbol_blocked_by_the_operator() -> None:
+    view = FakeView(instruments=[instrument(), ETH])
+    view.blocks[ETH.id] = "operator"
+    assert check(view).outcome is PASS
+    view.blocks[BTC] = "operator"
+    assert (check(view).outcome, check(view).reason) == (BLOCK, "blocked by the operator")
+
+
+@pytest.mark.parametrize(
+    ("day_start", "open_risk", "outcome", "value"),
+    [
+        ("10309.27", "0", PASS, None),  # 309.27 of 309.2781 lost
+        ("10309.2784", "0", BLOCK, "3.0000"),
+        ("10200", "105.99", PASS, None),  # 200 lost, 306 may be
+        ("10200", "106", BLOCK, "3.0000"),
+        ("9700", "590.99", PASS, None),  # 300 won, 291 may be lost
+        ("9700", "591", BLOCK, "3.0000"),
+    ],
+)
+def test_loss_today_with_what_the_stops_may_cost(
+    day_start: str, open_risk: str, outcome: Outcome, value: str | None
+) -> None:
+    view = FakeView()
+    view.portfolio.day_start, view.portfolio.open_risk = Decimal(day_start), Decimal(open_risk)
+    verdict = check(view)
+    assert (verdict.outcome, verdict.value) == (outcome, value)
+    if outcome is BLOCK:
+        assert verdict.threshold == "3"
+        and_risk = " and open risk" if open_risk != "0" else ""
+        assert verdict.reason == f"daily loss{and_risk} 3.0000 %, limit 3 %"
+
+
+@pytest.mark.parametrize(("peak", "outcome"), [("11111.11", PASS), ("11111.12", BLOCK)])
+def test_drawdown_from_the_peak(peak: str, outcome: Outcome) -> None:
+    view = FakeView()
+    view.portfolio.peak = Decimal(peak)
+    verdict = check(view)
+    assert verdict.outcome is outcome
+    if outcome is BLOCK:
+        assert (verdict.value, verdict.threshold) == ("10.0001", "10")
+
+
+@pytest.mark.parametrize("field", ["day_start", "peak"])
+def test_an_equity_of_nothing_to_measure_from_is_a_breach(field: str) -> None:
+    view = FakeView()
+    setattr(view.portfolio, field, Decimal(0))
+    verdict = check(view)
+    assert (verdict.outcome, verdict.value) == (BLOCK, None)
+    assert "of nothing" in verdict.reason
+
+
 def _occupied(view: FakeView) -> None:
     view.portfolio.pending_usd[BTC] = Decimal(1)
 
@@ -178,7 +240,25 @@ def _broke(view: FakeView) -> None:
     view.portfolio.equity = Decimal(0)
 
 
-@pytest.mark.parametrize("break_one", [_occupied, _full, _closed, _spent, _broke])
+def _blocked(view: FakeView) -> None:
+    view.blocks[BTC] = "operator"
+
+
+def _hasty(view: FakeView) -> None:
+    view.portfolio.sent = 1000
+
+
+def _lost_today(view: FakeView) -> None:
+    view.portfolio.day_start = Decimal(20_000)
+
+
+def _fallen(view: FakeView) -> None:
+    view.portfolio.peak = Decimal(20_000)
+
+
+@pytest.mark.parametrize(
+    "break_one", [_occupied, _full, _closed, _spent, _broke, _blocked, _hasty, _lost_today, _fallen]
+)
 def test_a_reversal_only_closes_so_entry_limits_do_not_hold_it(break_one: Callable[[FakeView], None]) -> None:
     view = FakeView()
     break_one(view)
@@ -191,11 +271,15 @@ def test_a_reversal_only_closes_so_entry_limits_do_not_hold_it(break_one: Callab
 def test_the_first_broken_limit_is_named() -> None:
     view = FakeView()
     breaks: list[tuple[Callable[[], object], str]] = [
+        (lambda: _fallen(view), "drawdown"),
+        (lambda: _lost_today(view), "daily loss"),
         (lambda: _broke(view), "no equity"),
+        (lambda: _hasty(view), "orders in the last minute"),
         (lambda: _spent(view), "entries in the symbol"),
         (lambda: _closed(view), "cool-down"),
         (lambda: _full(view), "positions"),
         (lambda: _occupied(view), "on its way"),
+        (lambda: _blocked(view), "blocked by the operator"),
         (lambda: setattr(view.market(BTC), "mark_age_s", 11.0), "mark price"),
         (lambda: setattr(view.market(BTC), "trade_age_s", 6.0), "last trade"),
         (lambda: setattr(view.market(BTC), "book_age_s", 3.0), "order book"),
