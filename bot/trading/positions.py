@@ -211,7 +211,7 @@ class Positions:
     def _stop_changed(self, message: OrderChanged) -> list[Message]:
         """What protects it is what the venue last accepted."""
         position = self._portfolio.by_id(message.order.position_id)
-        if position is None or message.command == "cancel":
+        if position is None:
             return []
         if message.status is OrderStatus.ACK:
             position.stop_price = message.order.stop_price

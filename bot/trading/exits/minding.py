@@ -13,7 +13,6 @@ from bot.trading.exits.ladder import manageable
 from bot.trading.exits.leaving import Leaving
 from bot.trading.exits.opening import Liquidation
 from bot.trading.exits.plan import Plan
-from bot.trading.exits.resizing import fit
 from bot.trading.exits.retarget import Retarget
 from bot.trading.exits.stops import Stops
 from bot.trading.exits.tightening import Tightening
@@ -44,7 +43,6 @@ class Minding:
             answers += self._leaving.go_on(plan, position, view)
         if plan.tiers:
             answers += self._retarget.on_sample(plan, position, view)
-        answers += fit(plan, position, view)
         if self._is_dust(plan, position, view):
             answers += self._leaving.leave(plan, position, "dust", view)
         return answers
@@ -60,6 +58,6 @@ class Minding:
 
     def _is_dust(self, plan: Plan, position: Position, view: View) -> bool:
         """What is left is too small to manage and no target covers it. A tier's own rest may stay."""
-        if not plan.tiers or plan.part or plan.in_tiers() >= position.quantity:
+        if not plan.tiers or plan.in_tiers() >= position.quantity:
             return False
         return not manageable(position.quantity, position.entry_price, view.instrument(position.instrument))

@@ -11,9 +11,9 @@ import pytest
 from bot.domain.messages import CloseRequest, FlattenRequest
 from bot.domain.orders import OrderStatus
 from bot.domain.values import NS, Direction
-from tests.build import BTC, NOW, FakeView, instrument
+from tests.build import BTC, NOW, FakeView, instrument, reading
 from tests.trading.desks import Desks
-from tests.trading.exits.test_tightening import trending
+from tests.trading.exits.test_tightening import ask_wall, trending
 
 
 def close_part(desks: Desks, pct: str) -> None:
@@ -116,6 +116,38 @@ def test_closing_the_whole_overtakes_closing_a_part() -> None:
     desks.report(first, OrderStatus.FILLED)
     desks.sample(1)
     assert [o.quantity for o in desks.orders("close")] == [Decimal("0.020"), Decimal("0.020")]
+
+
+def test_a_tier_with_an_amendment_under_way_is_cut_when_that_is_answered() -> None:
+    desks = Desks(trending())
+    desks.open()
+    desks.view.put(reading("walls", ask_wall(66200.0), source="own"))
+    desks.sample(1)
+    close_part(desks, "50")
+    assert [o.quantity for o in desks.amends("tier_4")] == [Decimal("0.04")]
+    desks.report(desks.orders("tier_4")[0], OrderStatus.ACK, command="amend")
+    assert [(o.price, o.quantity) for o in desks.amends("tier_4")][1:] == [(Decimal("66133.8"), Decimal("0.02"))]
+
+
+def test_a_tier_that_the_venue_does_not_cut_is_taken_away_not_asked_again() -> None:
+    desks = Desks(trending())
+    desks.open()
+    close_part(desks, "50")
+    desks.report(desks.orders("tier_4")[0], OrderStatus.REJECTED, command="amend", reason="no")
+    assert len(desks.amends("tier_4")) == 1
+    assert desks.canceled() == ["tier_4"]
+    assert desks.plan.in_tiers() == 0
+
+
+def test_what_the_venue_may_still_hold_of_a_tier_is_canceled_at_the_end() -> None:
+    """Its cut was under way when the cut quantity had been filled and the position was gone."""
+    desks = Desks(trending())
+    desks.open()
+    close_part(desks, "50")
+    desks.fill(desks.orders("tier_4")[0], "66300", "0.02")
+    desks.fill(desks.orders("close")[0], "66300", "0.02")
+    assert desks.portfolio.position(BTC) is None
+    assert sorted(desks.canceled()) == ["stop", "tier_4"]
 
 
 # --- all of it ---

@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.messages import CloseRequest, MoveStopRequest
 from bot.domain.orders import Order, OrderStatus, Trigger
-from bot.domain.reading import OiDelta, Regime
+from bot.domain.reading import OiDelta, Regime, Wall, Walls
 from bot.domain.values import NS, Direction, RegimeLabel
 from bot.trading.exits.protection import StopParams
 from tests.build import BTC, NOW, FakeView, reading
@@ -21,6 +21,13 @@ def trending(direction: Direction = LONG) -> FakeView:
     sums = {"sum_100": 0.02 * direction.sign, "sum_12": 0.01 * direction.sign}
     regime = Regime(label=RegimeLabel.TREND, hurst=0.7, z=3.0, **sums)
     return FakeView(reading("regime", regime), reading("oi_delta_5m", OiDelta(pct=0.4)))
+
+
+def ask_wall(price: float) -> Walls:
+    wall = Wall(price=price, usd=30e6, first_seen_ns=NOW, venues=("binanceusdm",))
+    return Walls(
+        asks=(wall,), bids=(), ask_coverage_pct=5.0, bid_coverage_pct=5.0, institutional_usd=Decimal(25_000_000)
+    )
 
 
 def stop_of(desks: Desks) -> Decimal | None:
@@ -158,6 +165,25 @@ def test_a_stop_that_is_placed_again_keeps_what_was_gained() -> None:
     assert desks.orders("stop")[-1].stop_price == Decimal(65065)
 
 
+def test_what_waits_is_not_lost_with_the_stop_that_it_waits_for() -> None:
+    desks = Desks()
+    stop = desks.open()
+    desks.mark(65000.0).touch("65325")
+    assert desks.event("STOP_WAITS")["price"] == "65065.0"
+    desks.report(stop, OrderStatus.CANCELED, command="")
+    desks.report(desks.orders("stop")[-1], OrderStatus.ACK)
+    desks.mark(65100.0).sample(1)
+    assert [o.stop_price for o in desks.amends("stop")] == [Decimal(65065)]
+
+
+def test_a_wish_that_is_no_gain_over_the_move_under_way_does_not_wait() -> None:
+    desks = Desks()
+    desks.open()
+    desks.mark(65400.0).say(MoveStopRequest(instrument=BTC, price=Decimal(65100)))
+    desks.touch("65325")
+    assert "STOP_WAITS" not in desks.kinds()
+
+
 # --- stops that follow volatility ---
 
 
@@ -185,6 +211,30 @@ def test_in_true_trend_one_r_is_the_decided_distance() -> None:
     desks = Desks(ranging(130.0, trending()), stop=StopParams(mode="atr"))
     desks.open()
     assert next(iter(desks.watches.values())).price == Decimal(65260)
+
+
+@pytest.mark.parametrize(("atr", "moved"), [(130.0, ["65234.7"]), (325.0, [])])
+def test_the_room_a_target_needs_is_half_of_the_positions_own_stop(atr: float, moved: list[str]) -> None:
+    """0.36 % of room: more than half of 0.4 %, less than half of 1 %."""
+    desks = Desks(ranging(atr), stop=StopParams(mode="atr"))
+    desks.open()
+    desks.view.put(reading("walls", ask_wall(65300.0), source="own"))
+    desks.sample(1)
+    assert [str(o.price) for o in desks.amends("tier_4")] == moved
+
+
+def test_a_target_whose_move_is_not_answered_is_not_moved_again() -> None:
+    desks = Desks()
+    desks.open()
+    desks.view.put(reading("walls", ask_wall(66200.0), source="own"))
+    desks.sample(1)
+    desks.at(61)
+    desks.view.put(reading("walls", ask_wall(66000.0), source="own", now_ns=desks.view.now_ns))
+    desks.sample()
+    assert len(desks.amends("tier_4")) == 1
+    desks.report(desks.orders("tier_4")[0], OrderStatus.ACK, command="amend")
+    desks.sample(62)
+    assert len(desks.amends("tier_4")) == 2
 
 
 # --- trailing ---
@@ -216,6 +266,30 @@ def test_a_trailing_stop_does_not_loosen_when_ranges_grow() -> None:
     desks.sample(60)
     assert stop_of(desks) == Decimal(65100)
     assert len(desks.amends("stop")) == 1
+
+
+def test_ranges_that_shrink_a_little_do_not_make_it_flicker() -> None:
+    desks = trailing()
+    desks.mark(65400.0).sample(1)
+    accept(desks)
+    for second, atr in ((60, 99.0), (120, 90.0), (180, 89.0)):  # 3, 30 and 33 USD nearer; 5 bps are 32.55
+        ranging(atr, desks.view)
+        desks.sample(second)
+    assert [o.stop_price for o in desks.amends("stop")] == [Decimal(65100), Decimal(65133)]
+
+
+def test_the_best_price_goes_on_in_steps_of_5_bps() -> None:
+    desks = trailing()
+    for second, mark in ((1, 65032.4), (2, 65032.5), (3, 65065.0), (4, 65065.1)):
+        desks.mark(mark).sample(second)
+    assert [t["best_price"] for t in desks.told("TRAIL_ADVANCED")] == ["65032.5", "65065.1"]
+
+
+def test_a_trail_that_is_no_tighter_than_the_stop_wants_nothing_in_a_force_hold() -> None:
+    desks = trailing(trending())
+    ranging(300.0, desks.view)  # 900 away, the stop is 650 away
+    desks.sample(1)
+    assert "EXIT_DEFERRED" not in desks.kinds()
 
 
 @pytest.mark.parametrize(("second", "mark", "moves"), [(31, 65433.0, 2), (30.9, 65433.0, 1), (31, 65432.0, 1)])
