@@ -232,7 +232,7 @@ def test_what_z_alone_says(name: str) -> None:
 def test_false_positives_and_power_at_the_cutoff(name: str) -> None:
     """At the estimator's own 95th percentile on random walks, which is drawn here, and so has an error of its own."""
     table = MONTE_CARLO["estimators"][name]
-    paths = 200 if "ML" in name else 2000
+    paths = 100 if "ML" in name else 2000
     cutoff = np.quantile(ESTIMATORS[name](random_walks("normal", 5 * paths)), 0.95)
     truths = table["power_at_q95"] | table["fp_at_q95_under"]
     for truth, wanted in truths.items():
