@@ -160,7 +160,7 @@ def noise(hurst: str, paths: int = 2000) -> Array:
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_bias_spread_and_rates_of_every_estimator(name: str) -> None:
     table = MONTE_CARLO["estimators"][name]
-    paths = 200 if "ML" in name else 2000
+    paths = 100 if "ML" in name else 1000
     for hurst in HURSTS:
         found = ESTIMATORS[name](noise(hurst)[:paths])
         mean, sd = table["mean"][hurst], table["sd"][hurst]
@@ -197,7 +197,7 @@ def statistic(name: str, returns: Array) -> Array:
 
 @pytest.mark.parametrize("name", MONTE_CARLO["null_quantiles_n100_iid_gaussian_200k"])
 def test_quantiles_on_random_walks(name: str) -> None:
-    wanted, paths = MONTE_CARLO["null_quantiles_n100_iid_gaussian_200k"][name], 10_000
+    wanted, paths = MONTE_CARLO["null_quantiles_n100_iid_gaussian_200k"][name], 5_000
     found = statistic(name, random_walks("normal", paths))
     assert found.mean() == pytest.approx(wanted["mean"], abs=5 * wanted["sd"] / sqrt(paths))
     assert found.std() == pytest.approx(wanted["sd"], rel=0.04)
@@ -248,12 +248,12 @@ def test_bound_of_any_unbiased_estimate() -> None:
 
 @pytest.mark.parametrize("count", MONTE_CARLO["vr4_by_window"])
 def test_longer_windows(count: str) -> None:
-    wanted, paths, draws = MONTE_CARLO["vr4_by_window"][count], 1500, rng(int(count))
+    wanted, paths, draws = MONTE_CARLO["vr4_by_window"][count], 800, rng(int(count))
     found = {
         hurst: est.implied(est.variance_ratio(est.fractional_noise(draws, hurst, paths, int(count)), 4)[0], 4)
         for hurst in (0.5, 0.55, 0.6)
     }
-    assert found[0.5].std() == pytest.approx(wanted["sd"], rel=0.08)
+    assert found[0.5].std() == pytest.approx(wanted["sd"], rel=0.1)
     assert close_rate((found[0.5] > 0.55).mean(), wanted["FP(H>0.55|0.5)"], paths, 3000)
     assert close_rate((found[0.5] < wanted["q95"]).mean(), 0.95, paths, 3000)
     for hurst in (0.55, 0.6):
@@ -263,7 +263,7 @@ def test_longer_windows(count: str) -> None:
 
 def test_windows_that_share_all_but_one_return() -> None:
     """A day of five-minute bars of a random walk: how much of it is called a trend, and on how many days any of it is."""
-    days, slow_days = 300, 60
+    days, slow_days = 200, 40
     path = rng(17).standard_normal((days, 99 + 288))
     windows = np.lib.stride_tricks.sliding_window_view(path, 100, axis=1).reshape(-1, 100)
     ratio, z, _ = est.variance_ratio(windows, 4)
@@ -323,7 +323,7 @@ def test_without_z_a_wick_would_be_noise() -> None:
 
 
 def test_the_bare_rule_calls_random_walks_a_trend() -> None:
-    walks = random_walks("normal", 10_000)[:2000]
+    walks = random_walks("normal", 5_000)[:2000]
     found, strict = rates(walks, confidence=0.0), rates(walks, confidence=0.975)
     assert (found.trend, found.noise) == pytest.approx((0.2126, 0.2623), abs=0.03)
     assert strict.trend == pytest.approx(0.025, abs=0.011)
