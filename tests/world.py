@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from bot.app.restart import Past, Restart, Start
 from bot.app.settings import Settings
 from bot.app.wiring import Parts, assemble
-from bot.domain.events import Event
+from bot.domain.events import Emit, Event
 from bot.domain.frames import Frame, Lane, Source
 from bot.domain.messages import OperatorRequest, OutsideSignal
 from bot.domain.reading import Reading
@@ -57,17 +58,47 @@ class World:
         self.events: list[Event] = []
         self._update_id = 0
         self._signals = 0
-        self.parts = self._assembled(1)
+        self._taken: list[Frame] = []  # what a recording of all this would hold
+        self._session = 1
+        self.parts = self._assembled()
         self.parts.engine.start_at(self.now_ns)
+        self._started(Start.FRESH)
         self._snapshot()
         self.trade()
 
-    def _assembled(self, session: int) -> Parts:
+    def crash(self, *, rehearse: bool = True) -> None:
+        """The engine is gone in the middle of everything; a new one takes over from the events, on the same market (or, without
+        `rehearse`, on one of which no recording was made)."""
+        past = Past()
+        for event in self.events:
+            past.apply(event)
+        self._session += 1
+        self.parts = parts = self._assembled()
+        start = Start.RESUME if rehearse else Start.CARRY
+        restart = Restart(parts, start, past, {COIN.id: COIN})
+        restart.fold(self.events)
+        parts.life = past.life
+        left = list(restart.begin(iter(self._taken), self.now_ns))
+        self._started(start)
+        parts.engine.wake(restart.waits())
+        if not rehearse:
+            self._update_id += 1
+            self._snapshot()
+        for frame in left if rehearse else ():
+            parts.inbox.offer_data(frame)
+        parts.engine.run_now()
+
+    def _started(self, start: Start) -> None:
+        data = {"session": self._session, "life": 1, "start": start, "tape_id": "world"}
+        self.parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=data))
+
+    def _assembled(self) -> Parts:
         return assemble(
             self.settings,
             {COIN.id: COIN},
             journal=MemoryJournal(keep=False),
-            session=session,
+            session=self._session,
+            trades_of=1,
             last_seq=len(self.events),
             clock=TapeClock(),
             observers=(self.events.extend,),
@@ -150,6 +181,7 @@ class World:
         if frame.lane == Lane.ACCOUNT:
             self.parts.inbox.put_account(frame)
         else:
+            self._taken.append(frame)
             self.parts.inbox.offer_data(frame)
         self.parts.engine.run_now()
 

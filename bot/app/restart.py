@@ -8,11 +8,31 @@ operator ordered (a kill, a block) holds in every case.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
-from bot.domain.events import Event
+from bot.app.wiring import Parts
+from bot.domain.events import Emit, Event
+from bot.domain.frames import Frame
+from bot.domain.instrument import Instrument
+from bot.domain.messages import FeedChanged, Message
+from bot.domain.orders import (
+    AmendOrder,
+    CancelOrder,
+    Fill,
+    Funding,
+    OrderCommand,
+    OrderStatus,
+    OrderUpdate,
+    PlaceOrder,
+)
+from bot.trading.orders import ANSWERS
+from bot.trading.recall import Recall, Told
+from bot.venues.reports import decode_report
 
+PAGE = 2_000
 TAPE_ENDED = "tape ended"
 ORDERED = frozenset({"KILL_SWITCH", "RESUMED", "SYMBOL_BLOCKED", "SYMBOL_UNBLOCKED"})
 
@@ -31,6 +51,7 @@ class Past:
     life_seq: int = 0  # of the event before its ENGINE_STARTED
     last_ns: int = 0
     tape_id: str | None = None
+    tape_session: int = 0  # in which the account began to play it
     ended: bool = False  # the last session came to the end of its recording
     ordered: list[Event] = field(default_factory=list)
 
@@ -40,6 +61,8 @@ class Past:
             session, life = event.data.get("session", 0), event.data.get("life")
             if life is None or life == session:
                 self.life, self.life_seq = session, event.seq - 1
+            if event.data.get("start") != Start.RESUME:
+                self.tape_session = session
             self.tape_id, self.ended = event.data.get("tape_id"), False
         elif event.kind == "ENGINE_STOPPED":
             self.ended = event.data.get("reason") == TAPE_ENDED
@@ -53,3 +76,133 @@ class Past:
         if first_ns > self.last_ns:
             return Start.CARRY
         return Start.RESUME if tape_id == self.tape_id and not self.ended else Start.FRESH
+
+
+class Reader(Protocol):
+    """Where the journal's events are read from, a page at a time."""
+
+    async def read(self, *, since_seq: int, limit: int) -> Sequence[Event]: ...
+
+
+async def pages(journal: Reader, since_seq: int = 0) -> AsyncIterator[Sequence[Event]]:
+    while events := await journal.read(since_seq=since_seq, limit=PAGE):
+        yield events
+        since_seq = events[-1].seq
+
+
+class Restart:
+    """Brings the parts of a new engine to where the journal ends. `begin` is called once, before the first frame is taken.
+
+    `rehearses`: the recording began with this account, so the simulated venue lives through its orders once more; else it is
+    given what the journal knows, and what was on its way to it is dropped (entries) or sent again (everything that protects).
+    """
+
+    def __init__(self, parts: Parts, start: Start, past: Past, instruments: Mapping[str, Instrument]) -> None:
+        self._parts, self.start, self._past = parts, start, past
+        self._ids = {instrument.unified: instrument.id for instrument in instruments.values()}
+        self.rehearses = rehearses(start, past)
+        self.recall = Recall(parts.portfolio, parts.orders, parts.state, self._ids, parts.settings.fees.taker)
+
+    async def read(self, journal: Reader) -> None:
+        """Fold the account's life; of a life that is over only what an operator ordered."""
+        if self.start is Start.FRESH:
+            for event in self._past.ordered:
+                self._parts.state.recall_order(event, self._ids.get(event.symbol or "", ""))
+            return
+        async for events in pages(journal, self._past.life_seq):
+            self.fold(events)
+        for external_id in self.recall.signal_ids:
+            self._parts.gate.recall(external_id)
+
+    def fold(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.recall.apply(event)
+            self._parts.log.recall(event)
+
+    def begin(self, frames: Iterator[Frame], first_ns: int) -> Iterator[Frame]:
+        """The frames that are left to take. Engine time goes on from where the journal ends, or begins with the market."""
+        parts = self._parts
+        if self.start is not Start.RESUME:
+            parts.engine.start_at(first_ns)
+            if self.start is Start.CARRY:
+                parts.view.now_ns = first_ns
+                self._hand_over(first_ns)
+            return frames
+        catch_up = parts.catch_up()
+        sent = self.recall.sent if self.rehearses else ()
+        frames = catch_up.run(frames, sent, self._past.last_ns)
+        parts.engine.start_at(self._past.last_ns)
+        missing = self._missing(catch_up.reports) if self.rehearses else None
+        if missing is None:
+            self._hand_over(self._past.last_ns)
+        for frame in missing or ():
+            parts.inbox.put_account(frame)
+        return frames
+
+    def told(self) -> list[str]:
+        """What a user should know of it."""
+        if self.start is Start.FRESH:
+            kept = [key for key in ("kill",) if key in self._parts.state.causes]
+            return ["HALTED by an earlier kill: `python -m bot resume` ends it"] if kept else []
+        held = sum(1 for _ in self._parts.portfolio.positions())
+        where = "the recording where it was left" if self.start is Start.RESUME else "the account of the last session"
+        return [f"going on with {where} ({held} open position(s)); --fresh begins a new paper account"]
+
+    def waits(self) -> list[Message]:
+        """What the desks must hear before the first frame: books that are there, and what open positions wait for."""
+        parts = self._parts
+        books: list[Message] = [
+            FeedChanged(instrument=each.id, usable=True, reason="read again")
+            for each in parts.view.instruments()
+            if parts.view.market(each.id).usable
+        ]
+        return [*books, *parts.exits.recall(self.recall.plans.values(), parts.view)]
+
+    def _missing(self, reports: Sequence[Frame]) -> list[Frame] | None:
+        """What the venue reported after the journal's last report; None if it did not report the same before."""
+        told = self.recall.told
+        if [_told(frame) for frame in reports[: len(told)]] == told:
+            return list(reports[len(told) :])
+        data = {"reason": "the recording, read again, does not make the same fills: the journal's are kept"}
+        self._parts.engine.note(Emit(kind="DISCREPANCY", source="restart", data=data))
+        return None
+
+    def _hand_over(self, now_ns: int) -> None:
+        """The journal is right about a venue that forgot. Nothing that happened meanwhile is made up."""
+        parts, state = self._parts, self.recall.venue_state()
+        parts.forget_venue_timers()
+        parts.venue.restore(state.wallet_usd, state.held, state.working, state.traded)
+        for sent in self.recall.in_flight():
+            command, order = sent.command, sent.command.order
+            if isinstance(command, PlaceOrder) and order.leg != "entry":
+                parts.venue.send(command, now_ns)
+            else:
+                parts.report(_lost(command))
+
+
+def rehearses(start: Start, past: Past) -> bool:
+    return start is Start.RESUME and past.tape_session == past.life
+
+
+def _lost(command: OrderCommand) -> OrderUpdate:
+    """An entry that was on its way is over; a change or cancel that was is refused, so that it is decided anew."""
+    what = {PlaceOrder: "place", CancelOrder: "cancel", AmendOrder: "amend"}[type(command)]
+    return OrderUpdate(
+        client_order_id=command.order.client_order_id,
+        instrument=command.order.instrument,
+        status=OrderStatus.CANCELED if what == "place" else OrderStatus.REJECTED,
+        command=what,
+        reason="the engine stopped before it reached the venue",
+    )
+
+
+def _told(frame: Frame) -> Told:
+    match decode_report(frame.raw):
+        case Fill(instrument=instrument, trade_id=trade_id):
+            return ("fill", instrument, trade_id)
+        case Funding(instrument=instrument, due_ns=due_ns):
+            return ("funding", instrument, str(due_ns))
+        case OrderUpdate() as update:
+            return (update.client_order_id, update.command, ANSWERS[update.status])
+        case transfer:
+            return ("transfer", transfer.transfer_id)

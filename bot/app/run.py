@@ -20,12 +20,14 @@ from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
 from bot.app.logs import LogObserver
+from bot.app.restart import TAPE_ENDED, Past, Restart, Start, pages, rehearses
 from bot.app.settings import Settings
 from bot.app.terminal import Screen
 from bot.app.wiring import Parts, assemble, pick_instruments
 from bot.demo import BUNDLED_TAPE
 from bot.domain.errors import JournalError
 from bot.domain.events import Emit
+from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.domain.values import NS
 from bot.journal.digest import Digest
@@ -38,10 +40,8 @@ from bot.runtime.tape import Tape
 from bot.runtime.tape_feed import TapeFeed
 from bot.trading.orders import never_arrived
 
-TAPE_ENDED = "tape ended"
 INTERRUPTED = "interrupted"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
-HISTORY_PAGE = 2_000
 GC_THRESHOLD = (
     50_000  # new containers between two collections of the youngest; measured: the 99th percentile of decisions
 )
@@ -59,12 +59,13 @@ class Outcome:
         return 130 if self.reason == INTERRUPTED else 0
 
 
-def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = False) -> Outcome:
+def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = False, fresh: bool = False) -> Outcome:
     """Raises InstanceError, JournalError, TapeError or ConfigError before anything is traded, later whatever a part raised.
 
-    `screen` draws the live view, `quiet` prints nothing at all while it runs.
+    `screen` draws the live view, `quiet` prints nothing at all while it runs, `fresh` begins a new paper account instead of
+    going on with that of the last session.
     """
-    main = _run(settings, notices, screen, quiet)
+    main = _run(settings, notices, screen, quiet, fresh)
     if sys.platform == "win32":
         return asyncio.run(main)
     import uvloop
@@ -72,17 +73,19 @@ def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = F
     return uvloop.run(main)
 
 
-async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool) -> Outcome:
+async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool, fresh: bool = False) -> Outcome:
     tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
     instruments = pick_instruments(settings, tape.instruments)
-    first_ns(tape)  # refuses an empty tape before anything is made
+    begins_ns = first_ns(tape)  # refuses an empty tape before anything is made
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(InstanceLock(settings.data_dir))
         journal = Journal.open(settings.data_dir, account=settings.account, mode=settings.mode)
         stack.callback(journal.close)
         logs = LogObserver(enabled=not screen and not quiet)
         stack.callback(logs.close)
-        session = _Session(settings, tape, instruments, journal, logs)
+        earlier = await _Earlier.read(journal)
+        start = earlier.past.start(tape_id=tape.id, first_ns=begins_ns, fresh=fresh)
+        session = _Session(settings, tape, instruments, journal, logs, earlier, start)
         await session.play(lock, notices, screen)
         return session.outcome()
 
@@ -102,8 +105,7 @@ def replay(settings: Settings, *, progress: Callable[[int], None] | None = None)
         unfollowed=_unfollowed(tape, instruments),
         observers=(digest.update, _each(projection)),
     )
-    begin(parts, tape)
-    for count, frame in enumerate(tape.frames(), 1):
+    for count, frame in enumerate(begin(parts, tape), 1):
         if not parts.inbox.offer_data(frame):
             parts.engine.run_now()
             parts.inbox.offer_data(frame)
@@ -116,6 +118,25 @@ def replay(settings: Settings, *, progress: Callable[[int], None] | None = None)
     return Outcome(summary_of(parts, projection, digest, tape), TAPE_ENDED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What earlier sessions left in the journal, so that the running engine answers as the journal would."""
+
+    projection: Projection
+    answers: Answers
+    past: Past
+
+    @classmethod
+    async def read(cls, journal: Journal) -> _Earlier:
+        earlier = cls(Projection(), Answers(), Past())
+        async for events in pages(journal):
+            for event in events:
+                earlier.projection.apply(event)
+                earlier.past.apply(event)
+            earlier.answers.on_events(events)  # a signal's id that was used then is a repeated one now
+        return earlier
+
+
 class _Session:
     """A running engine with all that stands around it."""
 
@@ -126,9 +147,11 @@ class _Session:
         instruments: Mapping[str, Instrument],
         journal: Journal,
         logs: LogObserver,
+        earlier: _Earlier,
+        start: Start,
     ) -> None:
         self._settings, self._tape, self._journal, self._logs = settings, tape, journal, logs
-        self._projection, self._digest, self._answers = Projection(), Digest(), Answers()
+        self._projection, self._answers, self._digest = earlier.projection, earlier.answers, Digest()
         self._parts = parts = assemble(
             settings,
             instruments,
@@ -138,7 +161,10 @@ class _Session:
             clock=TapeClock(),
             unfollowed=_unfollowed(tape, instruments),
             observers=(_each(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
+            trades_of=earlier.past.life if rehearses(start, earlier.past) else None,
         )
+        parts.life = journal.session if start is Start.FRESH else earlier.past.life
+        self._restart = Restart(parts, start, earlier.past, instruments)
         self._live = Live(
             engine=parts.engine,
             inbox=parts.inbox,
@@ -158,13 +184,13 @@ class _Session:
 
     async def play(self, lock: InstanceLock, notices: list[str], screen: bool) -> None:
         settings, logs = self._settings, self._logs
-        await self._recall()
+        await self._restart.read(self._journal)
         url = await self._server.start(settings.api.host, settings.api.port)
         what = describe_tape(self._tape, settings)
         display = Screen(self._live, logs, what=what, live=screen)
         try:
             lock.publish(url)
-            for line in (what, f"API on {url}, token {self._token_from}", *notices):
+            for line in (what, *self._restart.told(), f"API on {url}, token {self._token_from}", *notices):
                 logs.say(line)
             await self._run_parts(display)
         finally:
@@ -173,11 +199,11 @@ class _Session:
 
     async def _run_parts(self, display: Screen) -> None:
         parts = self._parts
-        feed = TapeFeed(self._tape, parts.inbox, self._settings.venue.speed, self._tape_ended)
+        frames = begin(parts, self._tape, self._restart)
+        feed = TapeFeed(frames, parts.inbox, self._settings.venue.speed, self._tape_ended)
         tasks = {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks |= {"feed": feed.run(), "display": display.run()}
-        begin(parts, self._tape)
         try:
             with self._on_signals():
                 await supervise(parts.engine.run(), tasks)
@@ -189,15 +215,6 @@ class _Session:
 
     def outcome(self) -> Outcome:
         return Outcome(summary_of(self._parts, self._projection, self._digest, self._tape), self._reason)
-
-    async def _recall(self) -> None:
-        """What earlier sessions left in the journal, so that the running engine answers as the journal would."""
-        since = 0
-        while events := await self._journal.read(since_seq=since, limit=HISTORY_PAGE):
-            for event in events:
-                self._projection.apply(event)
-            self._answers.on_events(events)  # a signal's id that was used then is a repeated one now
-            since = events[-1].seq
 
     async def _tape_ended(self) -> None:
         await self._parts.engine.idle()
@@ -226,15 +243,25 @@ def first_ns(tape: Tape) -> int:
     return next(tape.frames()).recv_ns
 
 
-def begin(parts: Parts, tape: Tape) -> None:
-    """What was built so far lives as long as the engine: the garbage collector need not look at it again, nor often."""
+def begin(parts: Parts, tape: Tape, restart: Restart | None = None) -> Iterator[Frame]:
+    """Everything up to the first frame to take, which the answer begins with. What was built so far lives as long as the engine:
+    the garbage collector need not look at it again, nor often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     _warm_up(parts, tape)
-    parts.started_ns = first_ns(tape)
-    parts.engine.start_at(parts.started_ns)
-    parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=_facts(parts, tape)))
+    frames, begins_ns = tape.frames(), first_ns(tape)
+    if restart is None:
+        parts.engine.start_at(begins_ns)
+    else:
+        frames = restart.begin(frames, begins_ns)
+    parts.started_ns = parts.engine.now_ns
+    start = Start.FRESH if restart is None else restart.start
+    data = {**_facts(parts, tape), "tape_id": tape.id, "life": parts.life or parts.session, "start": start}
+    parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=data))
+    if restart is not None:
+        parts.engine.wake(restart.waits())
+    return frames
 
 
 def _warm_up(parts: Parts, tape: Tape) -> None:
@@ -246,7 +273,8 @@ def _warm_up(parts: Parts, tape: Tape) -> None:
 
 
 def finish(parts: Parts, reason: str, *, failed: bool) -> None:
-    for order in parts.venue.on_its_way():
+    """What is still on its way to a recording's venue when that ends never arrives; after any other stop it goes on from there."""
+    for order in parts.venue.on_its_way() if reason == TAPE_ENDED else ():
         parts.engine.note(never_arrived(order))
     data = {"reason": reason, "failed": failed, "frames": parts.engine.frames, "bad_frames": parts.intake.bad_frames}
     parts.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data=data))

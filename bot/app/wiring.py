@@ -51,6 +51,7 @@ from bot.domain.values import Decision, Signal
 from bot.exchanges import binance
 from bot.market.state import Market, MarketParams
 from bot.runtime.bus import Bus
+from bot.runtime.catchup import CatchUp
 from bot.runtime.clock import RealClock, TapeClock
 from bot.runtime.engine import Engine
 from bot.runtime.eventlog import EventLog
@@ -66,8 +67,10 @@ from bot.trading.exits.retarget import Retarget
 from bot.trading.fills import Matching
 from bot.trading.gate import Gate
 from bot.trading.guards.base import GuardContext
+from bot.trading.margin import SAMPLE, liquidation_price, maintenance_usd
 from bot.trading.orders import Orders
 from bot.trading.portfolio import Portfolio
+from bot.trading.position import Position
 from bot.trading.positions import Positions
 from bot.trading.sizing import SizeRules
 from bot.trading.state import State
@@ -123,17 +126,47 @@ class Parts:
     clock: RealClock | TapeClock
     market: Market
     view: LiveView
+    log: EventLog
+    gate: Gate
+    orders: Orders
     state: State
     portfolio: Portfolio
     exits: Exits
     intake: Intake
     executor: Executor
     venue: PaperVenue
+    timers: Timers
     started_ns: int = 0  # engine time at which it began
+    life: int = 0  # session in which its paper account began; 0: this one
 
     def operator(self, raw: bytes) -> None:
         """Put an operator's request (JSON of an OperatorRequest) into the account lane."""
         self.inbox.put_account(Frame(self.clock.now_ns(), Lane.ACCOUNT, Source.OPERATOR, raw))
+
+    def report(self, update: OrderUpdate) -> None:
+        """Put what a venue would say into the account lane."""
+        self.inbox.put_account(Frame(self.clock.now_ns(), Lane.ACCOUNT, Source.REPORT, encode_report(update)))
+
+    def catch_up(self) -> CatchUp:
+        """The same market, strategies and venue, made to live through a recording again without deciding anything."""
+        assert isinstance(self.clock, TapeClock)
+
+        def leave(command: OrderCommand, decided_ns: int) -> None:
+            self.executor.leave(command, decided_ns)
+
+        return CatchUp(
+            inbox=self.inbox,
+            timers=self.timers,
+            handler=self.intake,
+            strategies=self.bus.tasks[Strategies.name].core,
+            view=self.view,
+            owners={VENUE_TIMERS: lambda key: self.venue.on_timer(key, self.market.market)},
+            leave=leave,
+            clock=self.clock,
+        )
+
+    def forget_venue_timers(self) -> None:
+        self.timers.cancel_all(VENUE_TIMERS)
 
     def stop(self, reason: str) -> None:
         """Clean stop: refuse entries, cancel entry orders, then take no more data."""
@@ -160,8 +193,10 @@ def assemble(
     clock: RealClock | TapeClock,
     observers: Sequence[Observer],
     unfollowed: frozenset[str] = frozenset(),
+    trades_of: int | None = None,
 ) -> Parts:
-    """`unfollowed` are symbols that the feed carries too and that are passed over."""
+    """`unfollowed` are symbols that the feed carries too and that are passed over; `trades_of` is the session that paper trades
+    are numbered for (default: this one), an earlier one when its venue is lived through again."""
     inbox, timers, watches, commands = Inbox(), Timers(), Watches(), list[OrderCommand]()
     ids = IdSource(account=settings.account, session=session)
     log = EventLog(
@@ -189,7 +224,7 @@ def assemble(
             settings.fees,
             settings.paper,
             wallet_usd=settings.paper.equity_usd,
-            trade_prefix=f"{session}T",
+            trade_prefix=f"{trades_of or session}T",
         ),
         settings.paper,
         schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
@@ -200,11 +235,12 @@ def assemble(
     )
     identity, guards = build_guards(settings)
     rules = size_rules(settings)
-    exits = _exits(settings, portfolio, ids)
+    exits = _exits(settings, portfolio, ids, rules)
+    gate, orders = Gate(guards, ids, rules, identity, settings.stop), Orders()
     desks: list[Desk] = [
         Strategies(_strategies(settings), ids),
-        Gate(guards, ids, rules, identity, settings.stop),
-        Orders(),
+        gate,
+        orders,
         _positions(settings, portfolio, ids, rules),
         exits,
         state,
@@ -235,16 +271,20 @@ def assemble(
         clock=clock,
         market=market,
         view=view,
+        log=log,
+        gate=gate,
+        orders=orders,
         state=state,
         portfolio=portfolio,
         exits=exits,
         intake=intake,
         executor=executor,
         venue=venue,
+        timers=timers,
     )
 
 
-def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Exits:
+def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules) -> Exits:
     return Exits(
         portfolio,
         ids,
@@ -254,6 +294,26 @@ def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource) -> Exits:
         hold=settings.hold,
         exits=settings.exits,
         fees=settings.fees,
+        liquidation=lambda position: _liquidation_price(position, portfolio, rules),
+    )
+
+
+def _liquidation_price(position: Position, portfolio: Portfolio, rules: SizeRules) -> Decimal | None:
+    """With the other positions as they stand, against the table of brackets in use."""
+    others = [each for each in portfolio.positions() if each is not position]
+    maintenance = (
+        maintenance_usd(portfolio.notional_usd(each.instrument), rules.brackets.get(each.instrument, SAMPLE))
+        for each in others
+    )
+    own = position.unrealised_usd(portfolio.price_usd(position))
+    return liquidation_price(
+        portfolio.wallet_usd,
+        position.direction.sign,
+        position.quantity,
+        position.entry_price,
+        rules.brackets.get(position.instrument, SAMPLE),
+        other_maintenance_usd=sum(maintenance, Decimal(0)),
+        other_unrealised_usd=portfolio.unrealised_usd() - own,
     )
 
 

@@ -43,6 +43,9 @@ def run(
     strategies_dir: StrategiesDir = None,
     data_dir: DataDir = None,
     plain: Annotated[bool, typer.Option("--plain", help="log lines instead of the live view")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="a new paper account instead of going on with the last session's")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the engine in paper mode on a recording.
@@ -65,7 +68,7 @@ def run(
     from bot.app.run import run as run_engine
 
     screen = sys.stdout.isatty() and not plain and not as_json
-    outcome = run_engine(settings, notices=notices, screen=screen, quiet=as_json)
+    outcome = run_engine(settings, notices=notices, screen=screen, quiet=as_json, fresh=fresh)
     _report(outcome.summary, as_json)
     raise typer.Exit(outcome.exit_code)
 

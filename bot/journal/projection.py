@@ -151,6 +151,8 @@ class Projection:
         self._started_ns = event.ts
         self._state, self._state_reason, self._causes = "STARTING", None, {}
         self._strategies.clear()
+        if data.get("life", self._session) != self._session:
+            return  # the same account goes on
         for position in self._positions.values():
             if position.state is not PositionState.CLOSED:
                 position.state = PositionState.ABANDONED

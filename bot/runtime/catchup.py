@@ -8,6 +8,7 @@ nothing that happened meanwhile is made up.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Protocol
@@ -23,17 +24,22 @@ from bot.runtime.inbox import Inbox
 from bot.runtime.timers import Timers
 
 
-class Past(Protocol):
-    """What the journal tells: orders as they left, with the engine time of their decision, oldest first."""
+class Sent(Protocol):
+    """An order as it left, with the engine time of its decision."""
 
     @property
-    def sent(self) -> Sequence[tuple[int, OrderCommand]]: ...
+    def command(self) -> OrderCommand: ...
     @property
-    def until_ns(self) -> int: ...
+    def decided_ns(self) -> int: ...
+    def due(self, now_ns: int, reports: int) -> bool:
+        """Whether it had left by now, so many reports after the start."""
+        ...
 
 
 class TimedView(View, Protocol):
     now_ns: int
+
+    def begin(self, frame: int, now_ns: int) -> None: ...
 
 
 class CatchUp:
@@ -54,32 +60,33 @@ class CatchUp:
     ) -> None:
         self._inbox, self._timers, self._handler, self._strategies = inbox, timers, handler, strategies
         self._view, self._owners, self._leave, self._clock = view, dict(owners), leave, clock
+        self._commands: deque[Sent] = deque()
         self.reports: list[Frame] = []
 
-    def run(self, frames: Iterable[Frame], past: Past) -> Iterator[Frame]:
-        """Takes what lies at or before `past.until_ns` and returns the frames that come after it."""
-        sent = iter(past.sent)
-        following = next(sent, None)
+    def run(self, frames: Iterable[Frame], commands: Sequence[Sent], until_ns: int) -> Iterator[Frame]:
+        """Takes what lies at or before `until_ns` and returns the frames that come after it. `commands` are the orders that
+        left, oldest first."""
+        self._commands = deque(commands)
         rest = iter(frames)
         for frame in rest:
             if not self._view.now_ns:
                 self._start(frame.recv_ns)
-            for now_ns in self._times(min(frame.recv_ns, past.until_ns), frame):
-                following = self._send(following, sent, now_ns)
-            if frame.recv_ns > past.until_ns:
-                return chain([frame], rest)
+            self._fire(min(frame.recv_ns, until_ns), frame)
+            if frame.recv_ns > until_ns:
+                rest = chain([frame], rest)
+                break
             if frame.lane == Lane.DATA:
                 self._at(frame.recv_ns)
                 self._handler.apply(frame, self._view.now_ns)
                 self._collect()
-                following = self._send(following, sent, self._view.now_ns)
+        self._at(until_ns + 1)  # what left at the last moment
+        self._view.now_ns = until_ns
         return rest
 
     def _start(self, now_ns: int) -> None:
         self._timers.set(ENGINE, SAMPLE, (now_ns // NS + 1) * NS)
 
-    def _times(self, until_ns: int, ahead: Frame) -> Iterator[int]:
-        """Fires what is due, one timer at a time, and yields the time after each."""
+    def _fire(self, until_ns: int, ahead: Frame) -> None:
         while (due_ns := self._timers.next_due()) is not None and due_ns <= until_ns:
             timer = self._timers.pop()
             self._at(timer.due_ns)
@@ -90,21 +97,27 @@ class CatchUp:
             elif timer.desk in self._owners:
                 self._owners[timer.desk](timer.key)
             self._collect()
-            yield self._view.now_ns
 
     def _at(self, now_ns: int) -> None:
+        """Orders that left before this moment leave before anything of it happens."""
+        while self._commands and self._commands[0].decided_ns < now_ns:
+            self._leave_next()
         self._view.now_ns = max(self._view.now_ns, now_ns)
+        self._view.begin(0, self._view.now_ns)
         self._clock.advance(self._view.now_ns)
 
-    def _send(
-        self, command: tuple[int, OrderCommand] | None, later: Iterator[tuple[int, OrderCommand]], now_ns: int
-    ) -> tuple[int, OrderCommand] | None:
-        while command is not None and command[0] <= now_ns:
-            self._leave(command[1], command[0])
-            self._collect()
-            command = next(later, None)
-        return command
-
     def _collect(self) -> None:
+        """The reports of what has just happened; then the orders of this very moment whose turn it was then, so that frames of
+        one stamp do not blur the order."""
+        self._take_reports()
+        while self._commands and self._commands[0].due(self._view.now_ns, len(self.reports)):
+            self._leave_next()
+
+    def _leave_next(self) -> None:
+        sent = self._commands.popleft()
+        self._leave(sent.command, sent.decided_ns)
+        self._take_reports()
+
+    def _take_reports(self) -> None:
         while self._inbox.head() is not None:
             self.reports.append(self._inbox.pop())

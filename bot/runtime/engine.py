@@ -162,6 +162,17 @@ class Engine:
         self._log.emit(emit)
         self._publish_events(self._log.take())
 
+    def wake(self, messages: Sequence[Message]) -> None:
+        """Let the desks hear something before the first frame (after a restart)."""
+        self.frames += 1
+        self._view.now_ns = self.now_ns
+        for part in self._numbered:
+            part.begin(self.frames, self.now_ns)
+        for message in messages:
+            self._bus.publish(message)
+        self._bus.settle_now()
+        self._close()
+
     def start_at(self, now_ns: int) -> None:
         """Engine time before the first frame; samples follow from the next whole second on."""
         self.now_ns = now_ns

@@ -41,9 +41,24 @@ class EventLog:
             data=emit.data,
         )
         if emit.key is not None:
-            self._remember(emit.key)
+            self._remember(emit.key, self._seq)
         self.batch.append(event)
         return event
+
+    def recall(self, event: Event) -> None:
+        """Remember what later events may name as their cause, as when the event was written."""
+        data = event.data
+        keys = {
+            "SIGNAL": ("", "signal_id"),
+            "DECISION": ("decision:", "signal_id"),
+            "ORDER_INTENT": (f"{data.get('command')}:", "client_order_id"),
+            "POSITION_ENTERED": ("", "position_id"),
+            "POSITION_OPENED": ("", "position_id"),
+            "POSITION_ADOPTED": ("", "position_id"),
+        }
+        found = keys.get(event.kind)
+        if found is not None:
+            self._remember(found[0] + data[found[1]], event.seq)
 
     def take(self) -> list[Event]:
         batch, self.batch = self.batch, []
@@ -53,7 +68,7 @@ class EventLog:
     def last_seq(self) -> int:
         return self._seq
 
-    def _remember(self, key: str) -> None:
-        self._by_key[key] = self._seq
+    def _remember(self, key: str, seq: int) -> None:
+        self._by_key[key] = seq
         if len(self._by_key) > KEYS_KEPT:
             self._by_key.popitem(last=False)

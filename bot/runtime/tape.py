@@ -12,6 +12,7 @@ became a space. Frame numbers rise by one; the engine numbers what it takes itse
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -150,6 +151,11 @@ class Tape:
         if not parts:
             raise TapeError(f"{folder} has a {MANIFEST} but no part-00000.zst; nothing was recorded")
         return cls(folder, manifest, parts)
+
+    @property
+    def id(self) -> str:
+        """Of its manifest, wherever the folder lies."""
+        return hashlib.sha256(msgspec.json.encode(self.manifest, order="deterministic")).hexdigest()[:16]
 
     @property
     def instruments(self) -> list[Instrument]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
+from bot.domain.frames import Frame
 from bot.runtime.clock import ScaledClock
 from bot.runtime.inbox import Inbox
-from bot.runtime.tape import Tape
 
 SLACK_S = 0.002  # frames this close together are released together: a timer is not finer anyway
 
@@ -15,12 +15,14 @@ SLACK_S = 0.002  # frames this close together are released together: a timer is 
 class TapeFeed:
     """`on_end` is awaited once after the last frame has been handed in."""
 
-    def __init__(self, tape: Tape, inbox: Inbox, speed: float, on_end: Callable[[], Awaitable[None]]) -> None:
-        self._tape, self._inbox, self._speed, self._on_end = tape, inbox, speed, on_end
+    def __init__(
+        self, frames: Iterable[Frame], inbox: Inbox, speed: float, on_end: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._frames, self._inbox, self._speed, self._on_end = frames, inbox, speed, on_end
 
     async def run(self) -> None:
         pace: ScaledClock | None = None
-        for frame in self._tape.frames():
+        for frame in self._frames:
             if pace is None:
                 pace = ScaledClock(frame.recv_ns, self._speed)
             wait_s = pace.wait_s(frame.recv_ns)

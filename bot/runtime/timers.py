@@ -22,6 +22,10 @@ class Timers:
     def cancel(self, desk: str, key: str) -> None:
         self._live.pop((desk, key), None)
 
+    def cancel_all(self, desk: str) -> None:
+        for name in [name for name in self._live if name[0] == desk]:
+            del self._live[name]
+
     def next_due(self) -> int | None:
         heap = self._heap
         while heap:

@@ -64,6 +64,10 @@ class Gate:
 
     # --- signals from outside ---
 
+    def recall(self, external_id: str) -> None:
+        """This id was used before the start."""
+        self._is_new(external_id)
+
     def _is_new(self, external_id: str) -> bool:
         if external_id in self._seen:
             self._seen.move_to_end(external_id)

@@ -7,24 +7,39 @@ once per (instrument, trade id); a terminal order stays terminal; status never m
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from bot.domain.events import Emit, text
 from bot.domain.messages import Executed, Message, OrderChanged
-from bot.domain.orders import AmendOrder, CancelOrder, Fill, Order, OrderStatus, OrderType, OrderUpdate, PlaceOrder
+from bot.domain.orders import (
+    AmendOrder,
+    CancelOrder,
+    Fill,
+    Order,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    PlaceOrder,
+    TimeInForce,
+    Trigger,
+)
 from bot.domain.ports import View
+from bot.domain.values import Side
 
 FINISHED_KEPT = 5_000
-_EVENT = {
+ANSWERS = {
     OrderStatus.SENT: "ORDER_SENT",
     OrderStatus.ACK: "ORDER_ACK",
     OrderStatus.REJECTED: "ORDER_REJECTED",
+    OrderStatus.FILLED: "ORDER_FILLED",
     OrderStatus.CANCELED: "ORDER_CANCELED",
     OrderStatus.EXPIRED: "ORDER_CANCELED",
     OrderStatus.DROPPED: "ORDER_CANCELED",
     OrderStatus.UNKNOWN: "ORDER_UNKNOWN",
 }
+"""The event of each answer of a venue."""
 
 
 class _Entry:
@@ -82,11 +97,9 @@ class Orders:
         if update.command == "amend":
             entry.amended(update.status)
         answers: list[Message] = []
-        kind = _EVENT.get(update.status)
-        if kind is not None:
-            reason = update.reason or ("expired" if update.status is OrderStatus.EXPIRED else "")
-            because = f"{update.command or 'place'}:{update.client_order_id}"
-            answers.append(_emit(kind, entry.order, reason, update.command, because=because))
+        reason = update.reason or ("expired" if update.status is OrderStatus.EXPIRED else "")
+        because = f"{update.command or 'place'}:{update.client_order_id}"
+        answers.append(_emit(ANSWERS[update.status], entry.order, reason, update.command, because=because))
         rejected_change = update.status is OrderStatus.REJECTED and update.command in ("cancel", "amend")
         if update.status.terminal and not rejected_change:
             if entry.terminal:
@@ -132,6 +145,29 @@ class Orders:
         )
         return [emit, Executed(order=order, fill=fill)]
 
+    # --- restart: the same from the journal, without answers ---
+
+    def recall_intent(self, order: Order, command: str) -> None:
+        if command == "place":
+            self._orders[order.client_order_id] = _Entry(order)
+        elif command == "amend" and order.client_order_id in self._orders:
+            self._orders[order.client_order_id].wanted = order
+
+    def recall_answer(self, client_order_id: str, command: str, kind: str) -> bool:
+        """Whether the order is over with this ORDER_* event; a refused change leaves it as it was."""
+        entry = self._orders.get(client_order_id)
+        if entry is None:
+            return False
+        if command == "amend":
+            entry.amended(OrderStatus.ACK if kind == "ORDER_ACK" else OrderStatus.REJECTED)
+        over = kind in ("ORDER_CANCELED", "ORDER_FILLED") or (kind == "ORDER_REJECTED" and command == "place")
+        if over and not entry.terminal:
+            self._finish(entry)
+        return over
+
+    def recall_fill(self, fill: Fill) -> None:
+        self._trades[fill.instrument, fill.trade_id] = None
+
     def _finish(self, entry: _Entry) -> None:
         """Remember finished orders for late reports, but not for ever."""
         entry.terminal = True
@@ -160,6 +196,7 @@ def _emit(
         "tif": order.tif,
         "trigger": order.trigger,
         "stop_distance": text(order.stop_distance),
+        "order_reason": order.reason,
         "reason": reason,
         "command": command,
     }
@@ -191,6 +228,32 @@ def _liquidating(fill: Fill, view: View) -> Order | None:
         reduce_only=True,
         reason="liquidation",
     )
+
+
+def order_of(data: Mapping[str, Any], instrument: str) -> Order:
+    """The order that an ORDER_* event tells of, as asked for or as it was accepted."""
+    return Order(
+        client_order_id=data["client_order_id"],
+        instrument=instrument,
+        signal_id=data["signal_id"],
+        position_id=data["position_id"],
+        leg=data["leg"],
+        side=Side(data["side"]),
+        type=OrderType(data["type"]),
+        quantity=Decimal(data["quantity"]),
+        price=_number(data["price"]),
+        stop_price=_number(data["stop_price"]),
+        trigger=Trigger(data["trigger"]),
+        tif=TimeInForce(data["tif"]),
+        reduce_only=data["reduce_only"],
+        close_position=data["close_position"],
+        stop_distance=_number(data["stop_distance"]),
+        reason=data["order_reason"],
+    )
+
+
+def _number(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
 
 
 def never_arrived(order: Order) -> Emit:

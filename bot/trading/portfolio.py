@@ -64,7 +64,7 @@ class Portfolio:
         return self.money.wallet_usd + self.unrealised_usd()
 
     def unrealised_usd(self) -> Decimal:
-        return sum((p.unrealised_usd(self._price(p)) for p in self._positions.values()), ZERO)
+        return sum((p.unrealised_usd(self.price_usd(p)) for p in self._positions.values()), ZERO)
 
     def valued(self) -> bool:
         """Whether every open position has a mark. Where one has none, equity is a guess that nothing may be concluded from."""
@@ -78,7 +78,8 @@ class Portfolio:
 
     def notional_usd(self, instrument: str | None = None) -> Decimal:
         open_usd = sum(
-            (p.quantity * self._price(p) for p in self._positions.values() if instrument in (None, p.instrument)), ZERO
+            (p.quantity * self.price_usd(p) for p in self._positions.values() if instrument in (None, p.instrument)),
+            ZERO,
         )
         pending_usd = sum(
             (o.quantity * (o.price or 0) for o in self.entries() if instrument in (None, o.instrument)), ZERO
@@ -212,7 +213,8 @@ class Portfolio:
         position.fees_usd += fee_usd
         self.money.pay_fee(fee_usd)
 
-    def _price(self, position: Position) -> Decimal:
+    def price_usd(self, position: Position) -> Decimal:
+        """What one coin of it counts: the mark, else what was paid."""
         mark = self._mark(position.instrument)
         return position.entry_price if mark is None else mark
 
@@ -221,5 +223,5 @@ class Portfolio:
         stop = position.stop_price
         if stop is None:  # on its way to the venue
             stop = position.entry_price * (1 - sign * position.stop_fraction)
-        loss = sign * (self._price(position) - stop) + stop * self._exit_fee
+        loss = sign * (self.price_usd(position) - stop) + stop * self._exit_fee
         return position.quantity * max(loss, ZERO)

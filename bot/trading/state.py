@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
-from bot.domain.events import Emit, text
+from bot.domain.events import Emit, Event, text
 from bot.domain.messages import (
     BlockRequest,
     CloseRequest,
@@ -33,6 +34,13 @@ from bot.trading.risk import RiskParams, daily_loss, drawdown, standing
 
 WAITING = "waiting for the first order book"
 RESUMABLE = ("pause", "kill", "drawdown")
+_LASTING = {
+    "pause": TradingState.REDUCING,
+    "daily_loss": TradingState.REDUCING,
+    "kill": TradingState.HALTED,
+    "drawdown": TradingState.HALTED,
+}
+"""Causes that outlast a restart."""
 
 
 @dataclass(slots=True)
@@ -86,6 +94,42 @@ class State:
         """Who blocked it, None if nobody did."""
         block = self.blocks.get(instrument)
         return None if block is None else block.reason
+
+    # --- restart ---
+
+    def recall(self, event: Event, instrument: str) -> None:
+        """Fold one event of the journal. Causes that last over a restart come back with the time since when; what was wrong with
+        books or with stopping does not."""
+        money, data = self._portfolio.money, event.data
+        match event.kind:
+            case "STATE":
+                since = {key: cause.since_ns for key, cause in self.causes.items()}
+                self.causes = {
+                    key: Cause(reason, since.get(key, event.ts), _LASTING[key])
+                    for key, reason in data["causes"].items()
+                    if key in _LASTING
+                }
+            case "DAY_STARTED":
+                day = datetime.fromisoformat(data["day"]).replace(tzinfo=UTC)
+                money.day, money.day_start_usd = int(day.timestamp()) * NS // DAY_NS, Decimal(data["equity_usd"])
+            case "PEAK":
+                money.peak_usd = Decimal(data["equity_usd"])
+            case "RESUMED":
+                money.peak_usd = Decimal(data["peak_usd"])
+            case "SYMBOL_BLOCKED" | "SYMBOL_UNBLOCKED":
+                self.recall_order(event, instrument)
+
+    def recall_order(self, event: Event, instrument: str) -> None:
+        """What the operator ordered holds for a new account too: a kill until a resume, a block until it is lifted."""
+        match event.kind:
+            case "KILL_SWITCH":
+                self._because("kill", f"killed by {event.data['reason']}", event.ts, TradingState.HALTED)
+            case "RESUMED":
+                self.causes.pop("kill", None)
+            case "SYMBOL_BLOCKED" if instrument:
+                self.blocks[instrument] = Cause(event.data["reason"], event.ts)
+            case "SYMBOL_UNBLOCKED":
+                self.blocks.pop(instrument, None)
 
     # --- books ---
 

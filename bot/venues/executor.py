@@ -48,6 +48,10 @@ class Executor:
         for lane, of_lane in _split(commands):
             self._lanes["protective" if self._in_order else lane].put_nowait(_Batch(of_lane, seq, decided_ns))
 
+    def leave(self, command: OrderCommand, decided_ns: int) -> None:
+        """Send one that left before a restart once more, to a venue that lives through it again."""
+        self._leave(_Batch((command,), 0, decided_ns))
+
     def send_now(self) -> None:
         """Send what waits without waiting for any commit: for replays, which keep no journal."""
         for lane in self._lanes.values():

@@ -8,7 +8,7 @@ comes near never are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from bot.domain.events import Emit
@@ -26,6 +26,7 @@ from bot.domain.messages import (
     OrderChanged,
     PriceTouched,
     Sampled,
+    SetTimer,
     TimerFired,
     UnwatchPrice,
 )
@@ -40,9 +41,10 @@ from bot.trading.exits.minding import Minding
 from bot.trading.exits.opening import Liquidation, Opening, adopted_event
 from bot.trading.exits.plan import Plan
 from bot.trading.exits.protection import StopParams
+from bot.trading.exits.recall import PlanRecall
 from bot.trading.exits.resizing import fit
 from bot.trading.exits.retarget import Retarget
-from bot.trading.exits.stops import Stops
+from bot.trading.exits.stops import PROTECTED_WITHIN_NS, Stops
 from bot.trading.exits.tightening import BREAK_EVEN, TRAILING, Tightening
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Position
@@ -118,6 +120,28 @@ class Exits:
     def _known(self, position_id: str) -> tuple[Plan, Position] | None:
         plan, position = self._plans.get(position_id), self._portfolio.by_id(position_id)
         return None if plan is None or position is None else (plan, position)
+
+    # --- restart ---
+
+    def recall(self, recalled: Iterable[PlanRecall], view: View) -> list[Message]:
+        """Take over plans read from the journal; what they wait for is asked for again."""
+        answers: list[Message] = []
+        for each in recalled:
+            self._plans[each.plan.position_id] = each.plan
+            answers += self._waits(each, view)
+        return answers
+
+    def _waits(self, recalled: PlanRecall, view: View) -> list[Message]:
+        plan, position = recalled.plan, recalled.position
+        answers: list[Message] = []
+        if plan.stop is not None and not plan.stop.seen:
+            due_ns = recalled.stop_placed_ns + PROTECTED_WITHIN_NS
+            answers.append(SetTimer(desk=self.name, key=f"protect:{plan.position_id}", due_ns=due_ns))
+        if plan.break_even_due:
+            answers += self._tightening.wait(plan, position, view)[0]
+        timers = self._opening.timers(position) if plan.tiers else []
+        answers += [timer for timer in timers if timer.due_ns >= view.now_ns]
+        return answers
 
     # --- a position comes to be ---
 

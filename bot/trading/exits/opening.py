@@ -55,7 +55,7 @@ class Opening:
         watch, waits_for = self._tightening.wait(plan, position, view)
         self._measure(plan, position)
         opened = opened_event(plan, position, waits_for)
-        return [*tighten, *merged, opened, *placed, *watch, *self._timers(position)]
+        return [*tighten, *merged, opened, *placed, *watch, *self.timers(position)]
 
     def _tiers(self, plan: Plan, position: Position, view: View) -> tuple[list[Message], list[Message]]:
         """Plans the ladder: what to say of merged tiers, and the orders."""
@@ -74,8 +74,9 @@ class Opening:
         if price is not None:
             plan.liquidation_distance = position.direction.sign * (position.entry_price - price)
 
-    def _timers(self, position: Position) -> list[Message]:
-        ends: list[Message] = []
+    def timers(self, position: Position) -> list[SetTimer]:
+        """The ends of what lasts: the force-hold and the longest stay."""
+        ends: list[SetTimer] = []
         if position.frozen.min_hold_s:
             ends.append(SetTimer(desk="exits", key=f"hold:{position.position_id}", due_ns=position.hold_until_ns))
         if self._exits.time_stop_s:

@@ -17,7 +17,7 @@ from bot.domain.reading import Wall, Walls
 from bot.domain.values import NS, Direction
 from tests.build import BTC, NOW, FakeView, reading
 from tests.trading.desks import Desks
-from tests.trading.exits.folding import Fold, told
+from tests.trading.exits.folding import recalled, told
 from tests.trading.exits.test_tightening import trending
 
 STEP = Decimal("0.001")
@@ -156,7 +156,7 @@ class Script:
             return
         against = position.direction.opposite
         data = {"allowed": True, "reversal": True, "direction": against, "signal_ts_ns": self.desks.view.now_ns}
-        self.desks._tell(Emit(kind="DECISION", data=data, source="gate"))
+        self.desks._tell(Emit(kind="DECISION", data=data, source="gate", instrument=BTC))
         self.desks.decide(against, reversal=True)
 
     def lost(self, whim: int) -> None:
@@ -212,12 +212,12 @@ class Script:
             assert sum((o.quantity - self.filled[o.client_order_id] for o in resting), Decimal(0)) <= held
 
     def check_journal(self) -> None:
-        fold, position = Fold(), self.desks.portfolio.position(BTC)
-        for ts, event in zip(self.desks.stamps, self.desks.events, strict=True):
-            fold.apply(ts, event)
+        position = self.desks.portfolio.position(BTC)
+        portfolio, recall = recalled(zip(self.desks.stamps, self.desks.events, strict=True))
         assert position is not None
-        assert fold.position == position
-        assert told(fold.plan, position) == told(self.desks.plan, position)
+        assert portfolio.position(BTC) == position
+        assert portfolio.wallet_usd == self.desks.portfolio.wallet_usd
+        assert told(recall.plans[position.position_id].plan, position) == told(self.desks.plan, position)
 
 
 ACTS = {
