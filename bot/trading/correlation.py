@@ -32,11 +32,11 @@ def ewma_correlation(x: Sequence[float], y: Sequence[float], half_life: int) -> 
     decay = 0.5 ** (1 / half_life)
     weights = [decay**age for age in range(len(x) - 1, -1, -1)]
     weighted = list(map(mul, weights, x))
-    variances = sum(map(mul, weighted, x)) * sum(map(mul, map(mul, weights, y), y))
-    if not (variances > 0 and math.isfinite(variances)):
+    norm = math.sqrt(sum(map(mul, weighted, x))) * math.sqrt(sum(map(mul, map(mul, weights, y), y)))
+    if not (norm > 0 and math.isfinite(norm)):
         return None
     covariance: float = sum(map(mul, weighted, y))
-    return max(-1.0, min(1.0, covariance / math.sqrt(variances)))
+    return max(-1.0, min(1.0, covariance / norm))
 
 
 def ewma_sigma(x: Sequence[float], half_life: int) -> float | None:

@@ -14,7 +14,7 @@ from bot.trading.correlation import Correlations, ewma_correlation, ewma_sigma, 
 from tests.build import BTC, NOW, FakeView, bars, instrument
 
 ETH = instrument("ETHUSDT")
-returns = st.lists(st.floats(-0.05, 0.05, allow_subnormal=False), min_size=2, max_size=60)
+returns = st.lists(st.integers(-50_000, 50_000).map(lambda r: r / 1e6), min_size=2, max_size=60)
 
 
 def walk(seed: int, count: int = 289) -> list[float]:
