@@ -64,13 +64,11 @@ from bot.trading.correlation import Correlations
 from bot.trading.exits.desk import Exits
 from bot.trading.exits.protection import stop_fraction
 from bot.trading.exits.retarget import Retarget
-from bot.trading.fills import Matching
+from bot.trading.fills import Matching, brackets_of
 from bot.trading.gate import Gate
 from bot.trading.guards.base import GuardContext
-from bot.trading.margin import SAMPLE, liquidation_price, maintenance_usd
 from bot.trading.orders import Orders
 from bot.trading.portfolio import Portfolio
-from bot.trading.position import Position
 from bot.trading.positions import Positions
 from bot.trading.sizing import SizeRules
 from bot.trading.state import State
@@ -234,7 +232,7 @@ def assemble(
         venue, journal, lambda update: report(encode_report(update)), protective_wait_s=None, entry_wait_s=None
     )
     identity, guards = build_guards(settings)
-    rules = size_rules(settings)
+    rules = size_rules(settings, instruments)
     exits = _exits(settings, portfolio, ids, rules)
     gate, orders = Gate(guards, ids, rules, identity, settings.stop), Orders()
     desks: list[Desk] = [
@@ -294,26 +292,7 @@ def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeR
         hold=settings.hold,
         exits=settings.exits,
         fees=settings.fees,
-        liquidation=lambda position: _liquidation_price(position, portfolio, rules),
-    )
-
-
-def _liquidation_price(position: Position, portfolio: Portfolio, rules: SizeRules) -> Decimal | None:
-    """With the other positions as they stand, against the table of brackets in use."""
-    others = [each for each in portfolio.positions() if each is not position]
-    maintenance = (
-        maintenance_usd(portfolio.notional_usd(each.instrument), rules.brackets.get(each.instrument, SAMPLE))
-        for each in others
-    )
-    own = position.unrealised_usd(portfolio.price_usd(position))
-    return liquidation_price(
-        portfolio.wallet_usd,
-        position.direction.sign,
-        position.quantity,
-        position.entry_price,
-        rules.brackets.get(position.instrument, SAMPLE),
-        other_maintenance_usd=sum(maintenance, Decimal(0)),
-        other_unrealised_usd=portfolio.unrealised_usd() - own,
+        liquidation=lambda position: portfolio.liquidation_price(position, rules.brackets),
     )
 
 
@@ -357,7 +336,7 @@ def _sinks(
     }
 
 
-def size_rules(settings: Settings) -> SizeRules:
+def size_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> SizeRules:
     return SizeRules(
         sizing=settings.sizing,
         risk=settings.risk,
@@ -365,6 +344,7 @@ def size_rules(settings: Settings) -> SizeRules:
         slip=settings.entry.max_slip_bps / 10_000,
         stop=stop_fraction(settings.stop),
         correlations=Correlations(settings.risk.correlation_half_life_bars),
+        brackets=brackets_of(instruments, settings.paper),
     )
 
 

@@ -22,7 +22,7 @@ from bot.domain.ports import PriceView
 from bot.domain.values import NS, Side
 from bot.trading.account import Account, Held
 from bot.trading.costs import FeeParams
-from bot.trading.margin import SAMPLE_DATE, make_brackets
+from bot.trading.margin import SAMPLE_DATE, Bracket, make_brackets
 from bot.trading.order_rules import (
     CONDITIONAL,
     NOTHING_TO_REDUCE,
@@ -69,6 +69,15 @@ class FillParams(Params):
         return tables
 
 
+def brackets_of(instruments: Mapping[str, Instrument], params: FillParams) -> dict[str, tuple[Bracket, ...]]:
+    """By instrument id, of the coins that the settings have a table for."""
+    return {
+        name: make_brackets((cap, pct / 100) for cap, pct in params.brackets[each.base])
+        for name, each in instruments.items()
+        if each.base in params.brackets
+    }
+
+
 class Resting(Struct, frozen=True, kw_only=True):
     """A working order to start with, and how much of it is filled."""
 
@@ -110,12 +119,7 @@ class Matching:
         trade_prefix: str = "T",
     ) -> None:
         params = params or FillParams()
-        brackets = {
-            name: make_brackets((cap, pct / 100) for cap, pct in params.brackets[each.base])
-            for name, each in instruments.items()
-            if each.base in params.brackets
-        }
-        self.account = Account(wallet_usd or _ZERO, brackets)
+        self.account = Account(wallet_usd or _ZERO, brackets_of(instruments, params))
         self.now_ns = 0  # engine time, set before each call
         self._margined = wallet_usd is not None
         self._instruments = instruments

@@ -8,17 +8,17 @@ what the marks did, less fees, plus funding and transfers, exactly.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from bot.domain.orders import Fill, Funding, Order, Transfer
 from bot.domain.values import NS, Direction
+from bot.trading.margin import SAMPLE, Bracket, liquidation_price, maintenance_usd
 from bot.trading.money import DAY_NS, ZERO, Money
 from bot.trading.position import Position
 
 MINUTE_NS = 60 * NS
-LAST_DIGIT = Decimal("1e-8")  # of a dollar, as venues keep it
 BOOKED_KEPT = 1_000  # fundings and transfers remembered, so that none is booked twice
 
 
@@ -85,6 +85,23 @@ class Portfolio:
             (o.quantity * (o.price or 0) for o in self.entries() if instrument in (None, o.instrument)), ZERO
         )
         return open_usd + pending_usd
+
+    def liquidation_price(self, position: Position, brackets: Mapping[str, Sequence[Bracket]]) -> Decimal | None:
+        """Where the venue would liquidate it while the others stand as they do (cross margin); None: nowhere. `brackets` by
+        instrument; the dated sample for those not in it."""
+        others = [each for each in self._positions.values() if each is not position]
+        maintenance = (
+            maintenance_usd(each.quantity * self._price(each), brackets.get(each.instrument, SAMPLE)) for each in others
+        )
+        return liquidation_price(
+            self.wallet_usd,
+            position.direction.sign,
+            position.quantity,
+            position.entry_price,
+            brackets.get(position.instrument, SAMPLE),
+            other_maintenance_usd=sum(maintenance, ZERO),
+            other_unrealised_usd=sum((each.unrealised_usd(self._price(each)) for each in others), ZERO),
+        )
 
     # --- positions ---
 
@@ -159,14 +176,7 @@ class Portfolio:
         self._pay(position, fill.fee)
 
     def book_exit(self, position: Position, fill: Fill) -> None:
-        """A part's profit is against the mean entry price, to the last digit of a dollar; the last part takes what rounding left."""
-        entry_price = position.entry_price
-        position.exited += fill.quantity
-        position.exit_value += fill.price * fill.quantity
-        part = (position.direction.sign * (fill.price - entry_price) * fill.quantity).quantize(LAST_DIGIT)
-        realised = position.profit_usd(ZERO) - position.realised_usd if position.quantity == 0 else part
-        position.realised_usd += realised
-        self.money.realise(realised)
+        self.money.realise(position.book_exit(fill.price, fill.quantity))
         self._pay(position, fill.fee)
 
     def book_funding(self, funding: Funding) -> bool:

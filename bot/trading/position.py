@@ -9,6 +9,7 @@ from typing import Any
 from bot.domain.events import Emit, text
 from bot.domain.values import NS, Direction, Magnet, RegimeLabel
 
+LAST_DIGIT = Decimal("1e-8")  # of a dollar, as venues keep it
 FUNDING_INTERVAL_NS = 8 * 3600 * NS  # 00:00, 08:00 and 16:00 UTC
 
 
@@ -112,6 +113,16 @@ class Position:
     def unrealised_usd(self, mark: Decimal) -> Decimal:
         """What the wallet has not got yet."""
         return self.profit_usd(mark) - self.realised_usd
+
+    def book_exit(self, price: Decimal, quantity: Decimal) -> Decimal:
+        """USD realised. A part's profit is against the mean entry price, to the last digit of a dollar; the last part takes
+        what rounding left, so that all parts together are exactly what was paid and received."""
+        part = (self.direction.sign * (price - self.entry_price) * quantity).quantize(LAST_DIGIT)
+        self.exited += quantity
+        self.exit_value += price * quantity
+        realised = self.unrealised_usd(Decimal(0)) if self.quantity == 0 else part
+        self.realised_usd += realised
+        return realised
 
     def book_funding(self, usd: Decimal, due_ns: int) -> None:
         self.funding += usd

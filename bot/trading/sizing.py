@@ -61,9 +61,7 @@ class SizeRules:
     slip: Decimal
     stop: Decimal
     correlations: Correlations = field(default_factory=Correlations, compare=False)
-    brackets: Mapping[str, Sequence[Bracket]] = field(
-        default_factory=dict
-    )  # margin, by instrument; else a dated sample
+    brackets: Mapping[str, Sequence[Bracket]] = field(default_factory=dict)  # by instrument; else the dated sample
 
 
 class Sized(Struct, frozen=True):

@@ -9,9 +9,10 @@ import pytest
 from bot.domain.messages import FlattenRequest, KillRequest, Message
 from bot.domain.orders import CancelOrder, Funding, OrderStatus, Transfer
 from bot.domain.values import NS, Direction
+from bot.trading.margin import Bracket
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import FUNDING_INTERVAL_NS
-from tests.build import BTC, NOW, instrument
+from tests.build import BTC, NOW, FakeView, instrument
 from tests.trading.desks import Desks
 
 LONG, SHORT = Direction.LONG, Direction.SHORT
@@ -173,6 +174,35 @@ def test_an_entry_on_its_way_is_at_risk_until_it_is_done() -> None:
     assert desks.portfolio.open_risk_usd() == Decimal("0.04") * (price - stop + (price + stop) * Decimal("0.0005"))
     desks.report(order, OrderStatus.EXPIRED)
     assert desks.portfolio.open_risk_usd() == 0
+
+
+# --- liquidation ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize("partly_closed", [False, True])
+def test_at_the_liquidation_price_equity_is_the_maintenance_margin_of_everything(
+    direction: Direction, partly_closed: bool
+) -> None:
+    desks = Desks(FakeView(instruments=[instrument(), instrument("ETHUSDT")]))
+    desks.view.market(ETH).mark = 64_000.0
+    desks.decide(LONG, "0.02", instrument=ETH)
+    desks.fill(desks.orders("entry")[-1], "65000", "0.02", fee="0.65")
+    desks.decide(direction, "0.03")
+    entry = desks.orders("entry")[-1]
+    desks.fill(entry, "65000", "0.03", fee="0.975")
+    portfolio = desks.portfolio
+    portfolio.book_transfer(Transfer(transfer_id="out", usd=Decimal(-9000)))
+    position = portfolio.position(BTC)
+    assert position is not None
+    if partly_closed:
+        desks.fill(desks.orders("stop")[-1], "65200", "0.01", fee="0.326")
+    price = portfolio.liquidation_price(position, {BTC: (Bracket(None, Decimal("0.05")),)})
+    assert price is not None
+    unrealised = position.unrealised_usd(price)
+    maintenance = position.quantity * price * Decimal("0.05") + Decimal("0.02") * 64_000 * Decimal("0.004")
+    equity = portfolio.wallet_usd + unrealised - 20  # 0.02 coins of the other lost 1000 each
+    assert equity == pytest.approx(maintenance, abs=Decimal("1e-15"))
 
 
 # --- what is exposed, and how many orders were sent -----------------------------------------------------------------

@@ -202,7 +202,8 @@ def test_it_lasts_until_midnight_utc_though_the_loss_is_won_back_and_though_some
     told = Told()
     event = data(told.sample(1, "9690"), "STATE")
     assert event["causes"] == {"daily_loss": "daily loss 3.1000 %, limit 3 %, no entries until 00:00 UTC"}
-    assert told.sample(2, "9999") == []
+    assert told.sample(2, "9600") == []  # the reason is that of its beginning
+    assert told.sample(3, "9999") == []
     assert told.say(ResumeRequest()) == []
     told.midnight(after_ns=-1)
     assert told.now[0] == "REDUCING"
@@ -218,6 +219,8 @@ def test_a_day_begins_once_with_its_equity_also_when_time_stands_still_or_the_fi
     assert told.sample(1, "9800") == []
     assert data(told.midnight(after_ns=7 * NS), "DAY_STARTED")["equity_usd"] == "9800"
     assert told.midnight() == []
+    assert not told.portfolio.money.start_day(NOW, Decimal(1))  # nor does a day come back
+    assert told.portfolio.day_start_usd == 9800
     told.sample(86_400 * 3)
     assert told.portfolio.money.day == NOW // DAY_NS + 3
 
