@@ -91,7 +91,8 @@ class Portfolio:
         instrument; the dated sample for those not in it."""
         others = [each for each in self._positions.values() if each is not position]
         maintenance = (
-            maintenance_usd(each.quantity * self._price(each), brackets.get(each.instrument, SAMPLE)) for each in others
+            maintenance_usd(each.quantity * self.price_usd(each), brackets.get(each.instrument, SAMPLE))
+            for each in others
         )
         return liquidation_price(
             self.wallet_usd,
@@ -100,7 +101,7 @@ class Portfolio:
             position.entry_price,
             brackets.get(position.instrument, SAMPLE),
             other_maintenance_usd=sum(maintenance, ZERO),
-            other_unrealised_usd=sum((each.unrealised_usd(self._price(each)) for each in others), ZERO),
+            other_unrealised_usd=sum((each.unrealised_usd(self.price_usd(each)) for each in others), ZERO),
         )
 
     # --- positions ---
