@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from bot.domain.instrument import exact
 from bot.domain.values import NS, Side
 from bot.trading.costs import Volume
 from bot.trading.margin import SAMPLE, Bracket, maintenance_usd
@@ -35,7 +36,8 @@ class Held(Struct, frozen=True, kw_only=True):
 class _Holding:
     quantity: Decimal = _ZERO
     value_usd: Decimal = _ZERO
-    mark: Decimal | None = None  # the last one seen
+    mark: float | None = None  # the last one seen
+    size: float = 0.0  # of the quantity, without its sign
     changes: deque[tuple[int, Decimal]] = field(default_factory=deque)  # when, and the quantity before
 
 
@@ -47,6 +49,7 @@ class Account:
         self.volume = Volume()
         self._brackets = brackets or {}
         self._holdings: dict[str, _Holding] = {}
+        self._slack_usd = 0.0  # what marks may still move before the margin has to be looked at again
 
     @property
     def wallet_usd(self) -> Decimal:
@@ -71,7 +74,10 @@ class Account:
         """Start over with this wallet and these positions; `traded` is (engine time, USD) of the last 30 days' fills."""
         self.start_usd = wallet_usd
         self.realised_usd = self.fees_usd = self.funding_usd = _ZERO
-        self._holdings = {each.instrument: _Holding(each.quantity, each.value_usd) for each in held}
+        self._slack_usd = 0.0
+        self._holdings = {
+            each.instrument: _Holding(each.quantity, each.value_usd, size=abs(float(each.quantity))) for each in held
+        }
         for at_ns, usd in traded:
             self.volume.add(at_ns, usd)
 
@@ -90,10 +96,12 @@ class Account:
         if after == 0 or after * held.quantity < 0:  # closed; what goes beyond opens anew at this price
             self.realised_usd += price * after - held.value_usd
             held.value_usd, held.mark = price * after, None
-        held.quantity = after
+        held.quantity, held.size = after, abs(float(after))
+        self._slack_usd = 0.0
 
     def pay_funding(self, usd: Decimal) -> None:
         self.funding_usd += usd
+        self._slack_usd = 0.0
 
     @staticmethod
     def _remember(held: _Holding, now_ns: int) -> None:
@@ -111,18 +119,32 @@ class Account:
 
     # --- margin ----------------------------------------------------------------------------------------------------
 
-    def see_mark(self, instrument: str, mark: Decimal) -> bool:
-        """Whether this is a new mark of something that is held."""
+    def see_mark(self, instrument: str, mark: float) -> bool:
+        """Whether this mark may have brought equity down to maintenance margin; then ask `spare_usd`.
+
+        Run for every change of a mark: a move costs at most size x distance, and maintenance rises by less than that."""
         held = self._holdings.get(instrument)
         if held is None or not held.quantity or held.mark == mark:
             return False
+        moved = None if held.mark is None else abs(mark - held.mark)
         held.mark = mark
-        return True
+        self._slack_usd = 0.0 if moved is None else self._slack_usd - 2 * moved * held.size
+        return not self._slack_usd > 0
+
+    def spare_usd(self) -> Decimal:
+        """How far equity is above maintenance margin: at zero or below, the account is liquidated."""
+        spare = self.equity_usd() - self.maintenance_usd()
+        self._slack_usd = float(spare)
+        return spare
 
     def equity_usd(self) -> Decimal:
         """A position whose mark was never seen counts as worth what was paid."""
         return self.wallet_usd + sum(
-            (held.quantity * held.mark - held.value_usd for held in self._holdings.values() if held.mark is not None),
+            (
+                held.quantity * exact(held.mark) - held.value_usd
+                for held in self._holdings.values()
+                if held.mark is not None
+            ),
             _ZERO,
         )
 
@@ -130,7 +152,7 @@ class Account:
         return sum(
             (
                 maintenance_usd(
-                    abs(held.quantity * held.mark if held.mark is not None else held.value_usd),
+                    abs(held.value_usd if held.mark is None else held.quantity * exact(held.mark)),
                     self._brackets.get(instrument, SAMPLE),
                 )
                 for instrument, held in self._holdings.items()

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from msgspec import Struct
-from pydantic import Field, field_validator
 
-from bot.domain.instrument import Instrument, Round, exact
+from bot.domain.instrument import Instrument, exact
 from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, OrderUpdate, TimeInForce, Trigger
-from bot.domain.params import Params
 from bot.domain.ports import PriceView
-from bot.domain.values import NS, Side
+from bot.domain.values import Side
 from bot.trading.account import Account, Held
 from bot.trading.costs import FeeParams
-from bot.trading.margin import SAMPLE_DATE, Bracket, make_brackets
+from bot.trading.fill_params import FillParams
+from bot.trading.margin import make_brackets
 from bot.trading.order_rules import (
     CONDITIONAL,
     NOTHING_TO_REDUCE,
@@ -36,46 +35,12 @@ from bot.trading.order_rules import (
     triggers,
     would_take,
 )
-from bot.trading.queue import Queue, QueueModel, QueueRule
+from bot.trading.queue import Queue, QueueRule
+from bot.trading.takings import Takings
 
-REFILL_NS = NS  # the book is not refilled behind our own taking for this long
 FINISHED_KEPT = 10_000
 LIQUIDATED = "the account is being liquidated"
 _ZERO = Decimal(0)
-
-
-class FillParams(Params):
-    queue: QueueModel = Field(
-        QueueModel.RISK_AVERSE,
-        description="what left a level without a trade stood: risk_averse behind us, power or log",
-    )
-    queue_power: Decimal = Field(Decimal(3), gt=0, le=10, description="n of the power model")
-    liquidation_fee_pct: Decimal = Field(
-        Decimal("1.25"), ge=0, le=10, description="taken on top of the taker fee (Binance BTCUSDT; other coins up to 3)"
-    )
-    brackets: dict[str, tuple[tuple[Decimal, Decimal], ...]] = Field(
-        {}, description=f"by coin [cap in USD, maintenance %]; else Binance's BTCUSDT table of {SAMPLE_DATE} for all"
-    )
-
-    @field_validator("brackets")
-    @classmethod
-    def _rising(
-        cls, tables: dict[str, tuple[tuple[Decimal, Decimal], ...]]
-    ) -> dict[str, tuple[tuple[Decimal, Decimal], ...]]:
-        for coin, rows in tables.items():
-            steps = list(zip(((Decimal(0), Decimal(0)), *rows), rows, strict=False))
-            if not rows or any(not (old[0] < new[0] and old[1] < new[1] < 100) for old, new in steps):
-                raise ValueError(f"{coin}: caps and percents must be above zero and rise, percents to less than 100")
-        return tables
-
-
-def brackets_of(instruments: Mapping[str, Instrument], params: FillParams) -> dict[str, tuple[Bracket, ...]]:
-    """By instrument id, of the coins that the settings have a table for."""
-    return {
-        name: make_brackets((cap, pct / 100) for cap, pct in params.brackets[each.base])
-        for name, each in instruments.items()
-        if each.base in params.brackets
-    }
 
 
 class Resting(Struct, frozen=True, kw_only=True):
@@ -92,6 +57,10 @@ class _Working:
     triggered: bool = False
     queue: Queue | None = None  # of a resting limit; None: it has not met a usable book yet
     liquidation: bool = False
+
+    @property
+    def sells(self) -> bool:
+        return self.order.side is Side.SELL
 
     @property
     def remaining(self) -> Decimal:
@@ -119,7 +88,12 @@ class Matching:
         trade_prefix: str = "T",
     ) -> None:
         params = params or FillParams()
-        self.account = Account(wallet_usd or _ZERO, brackets_of(instruments, params))
+        brackets = {
+            name: make_brackets((cap, pct / 100) for cap, pct in params.brackets[each.base])
+            for name, each in instruments.items()
+            if each.base in params.brackets
+        }
+        self.account = Account(wallet_usd or _ZERO, brackets)
         self.now_ns = 0  # engine time, set before each call
         self._margined = wallet_usd is not None
         self._instruments = instruments
@@ -130,7 +104,7 @@ class Matching:
         self._trades: dict[str, int] = {}
         self._working: dict[str, dict[str, _Working]] = {}  # by instrument, then by client order id
         self._finished: dict[str, None] = {}  # client order ids, the newest
-        self._taken: dict[str, dict[tuple[Side, float], tuple[Decimal, int]]] = {}  # how much of a level, until when
+        self._takings = Takings()
         self._liquidating: set[str] = set()  # instruments still to be closed
 
     def watching(self, instrument: str) -> bool:
@@ -226,20 +200,20 @@ class Matching:
         book, because the one we see may still show what this trade took.
         """
         reports: list[OrderReport] = []
-        if quantity <= 0 or not self._working.get(instrument):  # zero: corrections and insurance-fund transfers
+        if not quantity > 0 or not self._working.get(instrument):  # zero: corrections and insurance-fund transfers
             return reports
-        traded, left = exact(price), exact(quantity)
-        for work, limit in self._limits(instrument):
-            sells = work.order.side is Side.SELL
-            if traded > limit if sells else traded < limit:
+        left: Decimal | None = None
+        for work, limit, level in self._reached(instrument, price):
+            if price != level:
                 reports += self._serve(work, limit, work.remaining)
-            elif traded == limit and taker_buys is sells and work.queue is not None:
+            elif taker_buys is work.sells and work.queue is not None:
+                left = exact(quantity) if left is None else left
                 lots = self._instruments[instrument].quantity(work.queue.on_trade(left))
                 before = work.filled
                 reports += self._serve(work, limit, lots) if lots else []
                 work.queue.served(lots)
                 left -= work.filled - before
-        self._trigger(instrument, Trigger.LAST, traded)
+        self._trigger(instrument, Trigger.LAST, price)
         return reports
 
     def on_depth(self, instrument: str, market: PriceView) -> list[OrderReport]:
@@ -249,16 +223,15 @@ class Matching:
         price fills nothing, the print that belongs to it will come.
         """
         reports: list[OrderReport] = []
-        if not market.usable:
+        bid, ask = market.bid, market.ask
+        if not market.usable or bid is None or ask is None:
             return reports
-        for work, limit in self._limits(instrument):
+        for work, limit, level in self._limits(instrument):
             if work.queue is None:
                 reports += self._arrive(work, market)
                 continue
-            side, level = work.order.side, float(limit)
-            work.queue.on_depth(market.size_at(side, level), self._queue_rule)
-            best = market.bid if side is Side.SELL else market.ask
-            if best is not None and (best > level if side is Side.SELL else best < level):
+            work.queue.on_depth(market.size_at(work.order.side, level), self._queue_rule)
+            if bid > level if work.sells else ask < level:
                 reports += self._take(work, market, as_maker_at=limit)
         return reports
 
@@ -267,33 +240,31 @@ class Matching:
 
         What has triggered waits for a usable book however long: the venue's is there, we only do not see it.
         """
-        price = exact(mark)
-        self._trigger(instrument, Trigger.MARK, price)
+        self._trigger(instrument, Trigger.MARK, mark)
         reports: list[OrderReport] = []
         for work in [work for work in self._working.get(instrument, {}).values() if work.triggered]:
             reports += self._take(work, market)
         if self._margined:
-            reports += self._check_margin(instrument, price, market)
+            reports += self._check_margin(instrument, mark, market)
         return reports
 
-    def _trigger(self, instrument: str, by: Trigger, price: Decimal) -> None:
+    def _trigger(self, instrument: str, by: Trigger, price: float) -> None:
         for work in self._working.get(instrument, {}).values():
             order = work.order
-            if order.type in CONDITIONAL and order.trigger is by and triggers(order, price):
+            if order.type in CONDITIONAL and order.trigger is by and triggers(order, exact(price)):
                 work.triggered = True
 
     # --- liquidation -----------------------------------------------------------------------------------------------
 
-    def _check_margin(self, instrument: str, mark: Decimal, market: PriceView) -> list[OrderReport]:
+    def _check_margin(self, instrument: str, mark: float, market: PriceView) -> list[OrderReport]:
         """At or under maintenance margin all orders are canceled and every position is closed at what the book gives, each on
         the next mark or book of its own; what a thin book cannot take stays until it can."""
         reports: list[OrderReport] = []
-        if self.account.see_mark(instrument, mark) and not self._liquidating:
+        if self.account.see_mark(instrument, mark) and not self._liquidating and self.account.spare_usd() <= 0:
+            self._liquidating = set(self.account.positions())
             equity, needed = self.account.equity_usd(), self.account.maintenance_usd()
-            if equity <= needed:
-                self._liquidating = set(self.account.positions())
-                why = f"liquidation: equity {equity:f} is not above the maintenance margin {needed:f}"
-                reports += [self._finish(w, OrderStatus.CANCELED, why, "") for w in self._all_working()]
+            why = f"liquidation: equity {equity:f} is not above the maintenance margin {needed:f}"
+            reports += [self._finish(work, OrderStatus.CANCELED, why, "") for work in self._all_working()]
         if instrument in self._liquidating:
             reports += self._autoclose(instrument, market)
         return reports
@@ -343,24 +314,16 @@ class Matching:
 
         As a maker it is they who come to us: at our price, and only those that go beyond it."""
         order, rules = work.order, self._instruments[work.order.instrument]
-        taken = self._still_taken(order.instrument)
-        for level, shown in _opposite_levels(order, market):
-            price = rules.price(level, Round.UP if order.side is Side.BUY else Round.DOWN)
+        for level, price, free in self._takings.open_levels(order.side, rules, market, self.now_ns):
             wanted = self._wanted(work)
             if wanted == 0 or beyond_limit(order, price):
                 return
             if as_maker_at is not None and not _beyond(order.side, as_maker_at, price):
                 return
-            before, _ = taken.get((order.side, level), (_ZERO, 0))
-            quantity = min(wanted, rules.quantity(shown) - before)
+            quantity = min(wanted, free)
             if quantity > 0:
-                taken[order.side, level] = before + quantity, self.now_ns + REFILL_NS
+                self._takings.took(order.instrument, order.side, level, quantity, self.now_ns)
                 yield self._fill(work, as_maker_at or price, quantity, maker=as_maker_at is not None)
-
-    def _still_taken(self, instrument: str) -> dict[tuple[Side, float], tuple[Decimal, int]]:
-        kept = {level: took for level, took in self._taken.get(instrument, {}).items() if self.now_ns < took[1]}
-        self._taken[instrument] = kept
-        return kept
 
     def _wanted(self, work: _Working) -> Decimal:
         """How much the order may still fill. Never more than is open if it may only reduce (invariant I5)."""
@@ -425,10 +388,21 @@ class Matching:
         reason = "order is finished" if order.client_order_id in self._finished else "unknown order"
         return _update(order, OrderStatus.REJECTED, reason, command)
 
-    def _limits(self, instrument: str) -> list[tuple[_Working, Decimal]]:
-        """Resting limits, those a moving price reaches first in front, then the older ones."""
-        limits = [(w, w.order.price) for w in self._working.get(instrument, {}).values() if w.order.price is not None]
-        return sorted(limits, key=lambda pair: pair[1] if pair[0].order.side is Side.SELL else -pair[1])
+    def _reached(self, instrument: str, price: float) -> list[tuple[_Working, Decimal, float]]:
+        """Resting limits at this price or passed by it, those a moving price reaches first in front, then the older ones.
+
+        Floats of the same decimal are the same, so prices of the grid compare exactly."""
+        reached = [
+            each for each in self._limits(instrument) if (price >= each[2] if each[0].sells else price <= each[2])
+        ]
+        return sorted(reached, key=lambda each: each[2] if each[0].sells else -each[2])
+
+    def _limits(self, instrument: str) -> list[tuple[_Working, Decimal, float]]:
+        """Resting limits with their price, for orders and for comparing; the older ones first."""
+        of = self._working.get(instrument, {})
+        return [
+            (work, work.order.price, float(work.order.price)) for work in of.values() if work.order.price is not None
+        ]
 
     def _refusal(self, order: Order, market: PriceView) -> str:
         rules = self._instruments.get(order.instrument)
@@ -457,15 +431,3 @@ def _update(order: Order, status: OrderStatus, reason: str = "", command: str = 
 def _beyond(side: Side, limit: Decimal, price: Decimal) -> bool:
     """Whether the other side has come farther than this limit: a bid over our sale, an ask under our purchase."""
     return price > limit if side is Side.SELL else price < limit
-
-
-def _opposite_levels(order: Order, market: PriceView) -> Iterator[tuple[float, float]]:
-    """What the order could take, best first, fetched in growing helpings; nothing of a book that is not usable."""
-    side = Side.SELL if order.side is Side.BUY else Side.BUY
-    seen, count = 0, 16
-    while market.usable:
-        levels = market.levels(side, count)
-        yield from levels[seen:]
-        if len(levels) < count:
-            return
-        seen, count = count, count * 4

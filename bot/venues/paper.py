@@ -18,7 +18,8 @@ from bot.domain.market import TradePrint
 from bot.domain.orders import AccountReport, AmendOrder, CancelOrder, Order, OrderCommand, OrderReport, PlaceOrder
 from bot.domain.ports import MarketView, PriceView
 from bot.trading.account import Account, Held
-from bot.trading.fills import FillParams, Matching, Resting
+from bot.trading.fill_params import FillParams
+from bot.trading.fills import Matching, Resting
 from bot.trading.funding import TOLERANCE_NS, FundingBook
 from bot.trading.latency import Latency
 from bot.venues.reports import encode_report

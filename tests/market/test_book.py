@@ -276,6 +276,20 @@ def test_coverage_reaches_to_the_last_level_of_the_snapshot() -> None:
     assert (book.coverage_pct(Side.BUY), book.coverage_pct(Side.SELL)) == (3.0, 3.0)
 
 
+def test_a_size_is_known_as_far_as_the_snapshot_reached() -> None:
+    book = synced()
+    last = book.levels(Side.BUY, 100)[-1][0]
+    for side, inside, outside in ((Side.BUY, last, last - 0.1), (Side.SELL, 103.0, 103.1)):
+        assert book.size_at(side, inside) == dict(book.levels(side, 100))[inside]
+        assert book.size_at(side, outside) is None
+    assert (book.size_at(Side.BUY, 98.95), book.size_at(Side.SELL, 101.05)) == (0.0, 0.0)
+    book.apply_diff(diff(9, 12, 8, [(90.0, 1.5)], [(103.0, 0.0)]))
+    assert (book.size_at(Side.BUY, 90.0), book.size_at(Side.BUY, 91.0)) == (1.5, None)
+    assert book.size_at(Side.SELL, 103.0) == 0.0
+    book.reset()
+    assert book.size_at(Side.BUY, 99.0) is None
+
+
 def test_coverage_shrinks_as_the_price_leaves_what_was_seen() -> None:
     book = synced()
     rise: list[Level] = [(101.0, 0.0), (102.0, 0.0), (103.0, 0.0), (105.0, 1.0)]

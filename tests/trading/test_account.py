@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -48,7 +49,7 @@ def test_equity_is_at_the_last_mark_and_at_cost_without_one() -> None:
     account = Account(D(1000))
     book(account, ("2", "100"))
     assert account.equity_usd() == 1000
-    assert account.see_mark(BTC, D(90)) and not account.see_mark(BTC, D(90)) and not account.see_mark(ETH, D(1))
+    assert account.see_mark(BTC, 90.0) and not account.see_mark(BTC, 90.0) and not account.see_mark(ETH, 1.0)
     assert account.equity_usd() == 980
     book(account, ("-2", "95"))
     book(account, ("2", "95"))
@@ -60,6 +61,33 @@ def test_margin_is_summed_over_positions() -> None:
     book(account, ("600", "100"))
     account.book(ETH, Side.SELL, D(10), D(100), D(0), 0)
     assert account.maintenance_usd() == D(60_000) * D("0.005") - 50 + D(1000) * D("0.004")
+
+
+def test_what_is_booked_makes_the_next_mark_matter() -> None:
+    account = Account(D(1000))
+    changes: list[Callable[[], None]] = [
+        lambda: book(account, ("1", "100")),
+        lambda: account.pay_funding(D(-1)),
+        lambda: book(account, ("5", "100")),
+    ]
+    for i, change in enumerate(changes):
+        change()
+        assert account.see_mark(BTC, 100.0 + i / 10)
+        assert account.spare_usd() > 0
+        assert not account.see_mark(BTC, 100.01 + i / 10), "a small move cannot cost that much"
+
+
+@given(marks=st.lists(st.floats(60, 140), max_size=40), wallet=st.integers(5, 60))
+def test_no_mark_that_matters_is_passed_over(marks: list[float], wallet: int) -> None:
+    """A look is spared only where it could not have found anything."""
+    account = Account(D(wallet))
+    book(account, ("1", "100"))
+    account.book(ETH, Side.SELL, D(100), D("0.5"), D(0), 0)
+    for i, mark in enumerate(marks):
+        look = account.see_mark((BTC, ETH)[i % 2], mark)
+        assert look or account.equity_usd() > account.maintenance_usd()
+        if look and account.spare_usd() <= 0:
+            return
 
 
 def test_extremes_remember_two_minutes() -> None:
@@ -108,6 +136,6 @@ def test_equity_is_start_plus_cash_plus_what_is_held(
         account.pay_funding(funding)
         cash += Fraction(funding) - Fraction(fee) - Fraction(quantity) * Fraction(price)
         held += Fraction(quantity)
-    account.see_mark(BTC, mark)
+    account.see_mark(BTC, float(mark))
     assert Fraction(account.equity_usd()) == cash + held * Fraction(mark)
     assert account.wallet_usd == 1000 + account.realised_usd - account.fees_usd + account.funding_usd

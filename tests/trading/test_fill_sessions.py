@@ -14,9 +14,11 @@ from msgspec import structs
 
 from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, TimeInForce, Trigger
 from bot.domain.values import NS, Side
-from bot.trading.fills import REFILL_NS, FillParams, Matching
+from bot.trading.fill_params import FillParams
+from bot.trading.fills import Matching
 from bot.trading.funding import TOLERANCE_NS, FundingBook
 from bot.trading.queue import QueueModel
+from bot.trading.takings import REFILL_NS
 from tests.trading.venue_kit import (
     BTC,
     BUY,

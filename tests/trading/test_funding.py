@@ -112,6 +112,13 @@ def test_what_is_not_known_is_not_booked(at_ns: int, market: dict[str, Any]) -> 
     assert books.account.wallet_usd == 1000
 
 
+def test_a_rate_told_a_minute_before_is_still_known() -> None:
+    books = Books()
+    books.hold("1", DUE - 3600 * NS)
+    books.tell(DUE - MINUTE)
+    assert books.settle() == D("-0.01")
+
+
 def test_the_last_rate_and_mark_before_the_time_count() -> None:
     books = Books()
     books.hold("1", DUE - 3600 * NS)

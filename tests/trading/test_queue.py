@@ -62,6 +62,7 @@ def test_a_change_that_trades_explain_moves_nobody_twice() -> None:
     queue = Queue.behind(10.0)
     queue.on_depth(30.0, RULES["power_n1"])
     queue.on_trade(D(4))
+    queue.on_depth(30.0, RULES["power_n1"])  # a change elsewhere: the trade is not in it yet
     queue.on_depth(26.0, RULES["power_n1"])
     assert queue.front == 6
     queue.on_depth(26.0, RULES["power_n1"])

@@ -11,7 +11,8 @@ from msgspec import structs
 from bot.domain.orders import Fill, Order, OrderReport, OrderType, Trigger
 from bot.domain.values import Side
 from bot.trading.account import Held
-from bot.trading.fills import FINISHED_KEPT, LIQUIDATED, FillParams, Matching, Resting
+from bot.trading.fill_params import FillParams
+from bot.trading.fills import FINISHED_KEPT, LIQUIDATED, Matching, Resting
 from bot.trading.order_rules import NOTHING_TO_REDUCE, WOULD_TAKE, WOULD_TRIGGER
 from bot.trading.queue import QueueModel
 from tests.trading.venue_kit import (
@@ -308,7 +309,7 @@ def test_what_was_taken_is_not_remembered_for_ever() -> None:
     for i in range(100):
         made.now_ns += 10**9
         made.place(order(BUY, MARKET, 1), Market(asks=[(100.0 + i, 9.0)]))
-    assert len(made._taken[BTC]) == 1
+    assert len(made._takings._taken[BTC]) == 1
 
 
 def margined(wallet: str, **held: str) -> Matching:

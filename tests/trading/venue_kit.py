@@ -13,7 +13,8 @@ from bot.domain.market import Bar
 from bot.domain.orders import Fill, Order, OrderReport, OrderType, OrderUpdate, TimeInForce
 from bot.domain.values import Side
 from bot.trading.costs import FeeParams
-from bot.trading.fills import REFILL_NS, Matching
+from bot.trading.fills import Matching
+from bot.trading.takings import REFILL_NS
 
 PAPER_JSON = Path(__file__).resolve().parents[1] / "fixtures/quant/paper.json"
 BTC = "binanceusdm:BTCUSDT"

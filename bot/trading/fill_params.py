@@ -1,0 +1,36 @@
+"""Settings of simulated fills, shared by paper, shadow positions and the embedded exchange."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import Field, field_validator
+
+from bot.domain.params import Params
+from bot.trading.margin import SAMPLE_DATE
+from bot.trading.queue import QueueModel
+
+
+class FillParams(Params):
+    queue: QueueModel = Field(
+        QueueModel.RISK_AVERSE,
+        description="what left a level without a trade stood: risk_averse behind us, power or log",
+    )
+    queue_power: Decimal = Field(Decimal(3), gt=0, le=10, description="n of the power model")
+    liquidation_fee_pct: Decimal = Field(
+        Decimal("1.25"), ge=0, le=10, description="taken on top of the taker fee (Binance BTCUSDT; other coins up to 3)"
+    )
+    brackets: dict[str, tuple[tuple[Decimal, Decimal], ...]] = Field(
+        {}, description=f"by coin [cap in USD, maintenance %]; else Binance's BTCUSDT table of {SAMPLE_DATE} for all"
+    )
+
+    @field_validator("brackets")
+    @classmethod
+    def _rising(
+        cls, tables: dict[str, tuple[tuple[Decimal, Decimal], ...]]
+    ) -> dict[str, tuple[tuple[Decimal, Decimal], ...]]:
+        for coin, rows in tables.items():
+            steps = list(zip(((Decimal(0), Decimal(0)), *rows), rows, strict=False))
+            if not rows or any(not (old[0] < new[0] and old[1] < new[1] < 100) for old, new in steps):
+                raise ValueError(f"{coin}: caps and percents must be above zero and rise, percents to less than 100")
+        return tables
