@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from pydantic import Field, field_validator
 
+from bot.domain.instrument import Instrument
 from bot.domain.params import Params
-from bot.trading.margin import SAMPLE_DATE
+from bot.trading.margin import SAMPLE_DATE, Bracket, make_brackets
 from bot.trading.queue import QueueModel
 
 
@@ -34,3 +36,12 @@ class FillParams(Params):
             if not rows or any(not (old[0] < new[0] and old[1] < new[1] < 100) for old, new in steps):
                 raise ValueError(f"{coin}: caps and percents must be above zero and rise, percents to less than 100")
         return tables
+
+
+def brackets_of(instruments: Mapping[str, Instrument], params: FillParams) -> dict[str, tuple[Bracket, ...]]:
+    """By instrument id, of the coins that the settings have a table for."""
+    return {
+        name: make_brackets((cap, pct / 100) for cap, pct in params.brackets[each.base])
+        for name, each in instruments.items()
+        if each.base in params.brackets
+    }

@@ -20,8 +20,7 @@ from bot.domain.ports import PriceView
 from bot.domain.values import Side
 from bot.trading.account import Account, Held
 from bot.trading.costs import FeeParams
-from bot.trading.fill_params import FillParams
-from bot.trading.margin import make_brackets
+from bot.trading.fill_params import FillParams, brackets_of
 from bot.trading.order_rules import (
     CONDITIONAL,
     NOTHING_TO_REDUCE,
@@ -88,12 +87,7 @@ class Matching:
         trade_prefix: str = "T",
     ) -> None:
         params = params or FillParams()
-        brackets = {
-            name: make_brackets((cap, pct / 100) for cap, pct in params.brackets[each.base])
-            for name, each in instruments.items()
-            if each.base in params.brackets
-        }
-        self.account = Account(wallet_usd or _ZERO, brackets)
+        self.account = Account(wallet_usd or _ZERO, brackets_of(instruments, params))
         self.now_ns = 0  # engine time, set before each call
         self._margined = wallet_usd is not None
         self._instruments = instruments
