@@ -64,7 +64,8 @@ from bot.trading.correlation import Correlations
 from bot.trading.exits.desk import Exits
 from bot.trading.exits.protection import stop_fraction
 from bot.trading.exits.retarget import Retarget
-from bot.trading.fills import Matching, brackets_of
+from bot.trading.fill_params import brackets_of
+from bot.trading.fills import Matching
 from bot.trading.gate import Gate
 from bot.trading.guards.base import GuardContext
 from bot.trading.orders import Orders
