@@ -7,8 +7,10 @@ web page in a browser cannot reach the API under another name (DNS rebinding).
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -193,7 +195,7 @@ class ApiServer:
             raise ValueError(f"part must be a percentage over 0 and up to 100, got {wanted.part}")
         instrument = self._instrument(wanted.symbol)
         position_id = await self._open_position(wanted.symbol, instrument)
-        self._ask(CloseRequest(instrument=instrument, part_pct=wanted.part))
+        await self._act_on(CloseRequest(instrument=instrument, part_pct=wanted.part))
         return _json({"accepted": True, "position_id": position_id}, status=202)
 
     async def _stop(self, request: web.Request) -> web.Response:
@@ -214,18 +216,25 @@ class ApiServer:
 
     async def _block(self, request: web.Request) -> web.Response:
         wanted = await body_of(request, BlockBody)
-        self._ask(BlockRequest(instrument=self._instrument(wanted.symbol), blocked=wanted.blocked))
+        await self._act_on(BlockRequest(instrument=self._instrument(wanted.symbol), blocked=wanted.blocked))
         return _json({"accepted": True, "blocked": wanted.blocked}, status=202)
 
     def _act(self, request_type: type[PauseRequest | ResumeRequest | KillRequest | FlattenRequest]) -> Handler:
         async def handler(request: web.Request) -> web.Response:
-            self._ask(request_type())
+            await self._act_on(request_type())
             return _json({"accepted": True}, status=202)
 
         return handler
 
     def _ask(self, request: OperatorRequest) -> None:
         self._operator(msgspec.json.encode(request))
+
+    async def _act_on(self, request: OperatorRequest) -> None:
+        """Also waits until the engine has taken it, so that the next look shows it; on a tape it may wait for the disk."""
+        self._ask(request)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DECIDED_WITHIN_S):
+                await self._live.engine.taken()
 
     async def _open_position(self, symbol: str, instrument: str) -> str:
         position = await self._live.engine.inspect(lambda: self._live.portfolio.position(instrument))

@@ -91,6 +91,7 @@ class Engine:
         self._on_tape = isinstance(clock, TapeClock)
         self._waiting: list[Callable[[], None]] = []
         self._waiting_idle: list[Callable[[], None]] = []
+        self._waiting_taken: list[Callable[[], None]] = []
         self._stepping = False
         self._sending = False
         self._ending = False
@@ -152,9 +153,12 @@ class Engine:
     async def idle(self) -> None:
         """Returns once every frame that waits has been taken and nothing is on its way to the venue."""
         if self._stepping or self._sending or self._inbox.head() is not None:
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting_idle.append(lambda: None if done.done() else done.set_result(None))
-            await done
+            await _answered_in(self._waiting_idle)
+
+    async def taken(self) -> None:
+        """Returns once no account frame waits: whoever looks now sees what came of those put before."""
+        if self._stepping or self._inbox.depths()[0]:
+            await _answered_in(self._waiting_taken)
 
     def note(self, emit: Emit) -> None:
         """Journal something from outside the desks (start, stop), between two frames."""
@@ -223,6 +227,8 @@ class Engine:
             self._outbox.hand_over(commands, self._log.last_seq, self.now_ns)
         self._stepping = False
         self._answer(self._waiting)
+        if self._waiting_taken and not self._inbox.depths()[0]:
+            self._answer(self._waiting_taken)
         return bool(commands)
 
     @staticmethod
@@ -241,3 +247,9 @@ class Engine:
         await self._inbox.arrival(timeout_s)
         if due_ns is not None and self._inbox.head() is None and self._clock.now_ns() >= due_ns:
             self._inbox.put_account(Frame(self._clock.now_ns(), Lane.ACCOUNT, Source.TICK, b""))
+
+
+async def _answered_in(waiting: list[Callable[[], None]]) -> None:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting.append(lambda: None if done.done() else done.set_result(None))
+    await done

@@ -29,7 +29,7 @@ class Outbox:
 
     def __init__(self, log: list[str]) -> None:
         self.log = log
-        self.open = asyncio.Event()
+        self.open, self.asked = asyncio.Event(), asyncio.Event()
         self.open.set()
 
     def hand_over(self, commands: Sequence[Any], seq: int, decided_ns: int) -> None:
@@ -39,6 +39,7 @@ class Outbox:
         self.log.append("sent")
 
     async def drained(self) -> None:
+        self.asked.set()
         await self.open.wait()
         self.log.append("drained")
 
@@ -226,6 +227,29 @@ async def test_idle_waits_for_every_frame_that_was_handed_in() -> None:
             harness.data(f"d{number}", number)
         await harness.engine.idle()
         assert len(harness.log) == 300
+
+    await run_with_tasks(harness, script)
+
+
+async def test_what_was_put_into_the_account_lane_is_taken_when_whoever_waits_for_it_goes_on() -> None:
+    """Also when the engine waits for the disk meanwhile, and when nothing waits any more."""
+    harness = Harness()
+    harness.on_frame = ordering(harness)
+    harness.outbox.open.clear()
+
+    async def script() -> None:
+        harness.data("d1", 1)
+        await harness.outbox.asked.wait()
+        harness.account("pause", 1)
+        harness.account("kill", 1)
+        taken = asyncio.ensure_future(harness.engine.taken())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not taken.done()
+        harness.outbox.open.set()
+        await taken
+        assert harness.log[-1] == "report kill at 1"
+        await harness.engine.taken()
 
     await run_with_tasks(harness, script)
 
