@@ -28,7 +28,7 @@ from bot.domain.orders import (
     OrderUpdate,
     PlaceOrder,
 )
-from bot.trading.orders import ANSWERS
+from bot.trading.orders import ANSWERS, NEVER_ARRIVED
 from bot.trading.recall import Recall, Told
 from bot.venues.reports import decode_report
 
@@ -192,7 +192,7 @@ def _lost(command: OrderCommand) -> OrderUpdate:
         instrument=command.order.instrument,
         status=OrderStatus.CANCELED if what == "place" else OrderStatus.REJECTED,
         command=what,
-        reason="the engine stopped before it reached the venue",
+        reason=NEVER_ARRIVED,
     )
 
 

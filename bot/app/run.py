@@ -200,7 +200,7 @@ class _Session:
     async def _run_parts(self, display: Screen) -> None:
         parts = self._parts
         frames = begin(parts, self._tape, self._restart)
-        feed = TapeFeed(frames, parts.inbox, self._settings.venue.speed, self._tape_ended)
+        feed = TapeFeed(frames, parts.inbox, self._settings.venue.speed, parts.started_ns, self._tape_ended)
         tasks = {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks |= {"feed": feed.run(), "display": display.run()}
@@ -259,8 +259,9 @@ def begin(parts: Parts, tape: Tape, restart: Restart | None = None) -> Iterator[
     start = Start.FRESH if restart is None else restart.start
     data = {**_facts(parts, tape), "tape_id": tape.id, "life": parts.life or parts.session, "start": start}
     parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=data))
-    if restart is not None:
-        parts.engine.wake(restart.waits())
+    messages = [] if restart is None else restart.waits()
+    if messages:
+        parts.engine.wake(messages)
     return frames
 
 
@@ -273,9 +274,11 @@ def _warm_up(parts: Parts, tape: Tape) -> None:
 
 
 def finish(parts: Parts, reason: str, *, failed: bool) -> None:
-    """What is still on its way to a recording's venue when that ends never arrives; after any other stop it goes on from there."""
-    for order in parts.venue.on_its_way() if reason == TAPE_ENDED else ():
-        parts.engine.note(never_arrived(order))
+    """Entries that are still on their way never arrive; what protects or closes does when the recording is taken up again, if
+    there is any left of it."""
+    for order in parts.venue.on_its_way():
+        if order.leg == "entry" or reason == TAPE_ENDED:
+            parts.engine.note(never_arrived(order))
     data = {"reason": reason, "failed": failed, "frames": parts.engine.frames, "bad_frames": parts.intake.bad_frames}
     parts.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data=data))
 

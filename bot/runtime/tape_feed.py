@@ -13,18 +13,17 @@ SLACK_S = 0.002  # frames this close together are released together: a timer is 
 
 
 class TapeFeed:
-    """`on_end` is awaited once after the last frame has been handed in."""
+    """Time begins at `origin_ns`; `on_end` is awaited once after the last frame has been handed in."""
 
     def __init__(
-        self, frames: Iterable[Frame], inbox: Inbox, speed: float, on_end: Callable[[], Awaitable[None]]
+        self, frames: Iterable[Frame], inbox: Inbox, speed: float, origin_ns: int, on_end: Callable[[], Awaitable[None]]
     ) -> None:
+        self._origin_ns = origin_ns
         self._frames, self._inbox, self._speed, self._on_end = frames, inbox, speed, on_end
 
     async def run(self) -> None:
-        pace: ScaledClock | None = None
+        pace = ScaledClock(self._origin_ns, self._speed)
         for frame in self._frames:
-            if pace is None:
-                pace = ScaledClock(frame.recv_ns, self._speed)
             wait_s = pace.wait_s(frame.recv_ns)
             if wait_s > SLACK_S:
                 await asyncio.sleep(wait_s)

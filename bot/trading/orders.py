@@ -29,6 +29,7 @@ from bot.domain.ports import View
 from bot.domain.values import Side
 
 FINISHED_KEPT = 5_000
+NEVER_ARRIVED = "the engine stopped before it reached the venue"
 ANSWERS = {
     OrderStatus.SENT: "ORDER_SENT",
     OrderStatus.ACK: "ORDER_ACK",
@@ -258,8 +259,7 @@ def _number(value: str | None) -> Decimal | None:
 
 def never_arrived(order: Order) -> Emit:
     """Of an order that was still on its way to a simulated venue when the engine stopped: it is over."""
-    reason = "the engine stopped before it reached the venue"
-    return _emit("ORDER_CANCELED", order, reason, "place", because=f"place:{order.client_order_id}")
+    return _emit("ORDER_CANCELED", order, NEVER_ARRIVED, "place", because=f"place:{order.client_order_id}")
 
 
 def _stranger(instrument: str, client_order_id: str, reason: str) -> Emit:

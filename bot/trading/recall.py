@@ -30,7 +30,7 @@ from bot.trading.exits.recall import PlanRecall, number
 from bot.trading.fills import Resting
 from bot.trading.freeze import nothing_known
 from bot.trading.order_limits import Wanted, risk_usd
-from bot.trading.orders import ANSWERS, Orders, order_of
+from bot.trading.orders import ANSWERS, NEVER_ARRIVED, Orders, order_of
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Frozen, Position
 from bot.trading.state import State
@@ -170,7 +170,11 @@ class Recall:
         order_id, command, kind = data["client_order_id"], data["command"], event.kind
         if kind == "ORDER_SENT" and (order_id, command) in self._unanswered:
             self._unanswered[order_id, command].after = len(self.told)
-        self.told.append((order_id, command, kind))
+        if data["reason"] == NEVER_ARRIVED:  # said by us: the venue has not heard of it, nor ever will
+            self.sent = [sent for sent in self.sent if sent.command.order.client_order_id != order_id]
+            self._unanswered = {key: sent for key, sent in self._unanswered.items() if key[0] != order_id}
+        else:
+            self.told.append((order_id, command, kind))
         if kind == "ORDER_SENT":
             return
         pending = self._unanswered.pop((order_id, command), None)

@@ -201,4 +201,4 @@ def test_every_event_of_a_real_session_can_be_told(tmp_path: Path) -> None:
     assert [word for word in words if word not in told] == []
     assert "engine started, session 1" in told and "engine stopped: tape ended" in told
     silent = {one["kind"] for one, line in zip(played.events, lines, strict=True) if line is None}
-    assert silent == {"ORDER_INTENT", "ORDER_SENT", "ORDER_ACK", "ORDER_CANCELED", "POSITION_ENTERED"}
+    assert silent == {"ORDER_INTENT", "ORDER_SENT", "ORDER_ACK", "ORDER_FILLED", "ORDER_CANCELED", "POSITION_ENTERED"}

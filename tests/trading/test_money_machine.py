@@ -84,7 +84,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self._take_commands()
         entries = [w for w in self.working.values() if w.order.leg == "entry" and w.order.instrument == symbol]
         for tick, fee in parts:
-            for entry in entries:
+            for entry in [each for each in entries if each.left]:
                 self._fill(entry, entry.left / len(parts), tick, fee)
         for entry in entries if parts else []:
             if entry.order.client_order_id in self.working:

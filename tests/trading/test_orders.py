@@ -114,7 +114,8 @@ def test_a_refused_amendment_or_cancel_does_not_finish_the_order(desk: Orders) -
     assert event.data["price"] == "66300"  # type: ignore[union-attr]
     desk.on(CancelOrder(order=TIER), VIEW)
     desk.on(update(OrderStatus.REJECTED, "cancel", "order is finished"), VIEW)
-    (changed,) = desk.on(update(OrderStatus.FILLED), VIEW)
+    filled, changed = desk.on(update(OrderStatus.FILLED), VIEW)
+    assert filled.kind == "ORDER_FILLED"  # type: ignore[union-attr]
     assert isinstance(changed, OrderChanged)
 
 
