@@ -203,7 +203,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.cash -= sign * quantity * Decimal(tick) / 10 + fee
         self.held[order.instrument] += sign * quantity
         self.desks.fill(order, str(Decimal(tick) / 10), str(quantity), fee=str(fee))
-        if working.left == 0:
+        if working.left == 0 or (order.close_position and not self.held[order.instrument]):
             self._end(order, OrderStatus.FILLED)
 
     def _end(self, order: Order, status: OrderStatus) -> None:

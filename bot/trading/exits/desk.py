@@ -262,6 +262,8 @@ class Exits:
         resting = [tier.order for tier in plan.tiers.values() if tier.may_rest]
         if plan.stop is not None and plan.last_exit_leg != "stop":
             resting.append(plan.stop.order)
+        if plan.close is not None and plan.close_filled < plan.close.quantity:
+            resting.append(plan.close)  # something else was faster; it must not meet the symbol's next position
         answers: list[Message] = [CancelOrder(order=order, reason="position closed") for order in resting]
         answers += [CancelTimer(desk=self.name, key=f"{what}:{position_id}") for what in ("protect", "hold", "time")]
         if plan.break_even_due:

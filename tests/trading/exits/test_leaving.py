@@ -205,6 +205,19 @@ def test_the_first_reason_stands() -> None:
     assert [e["reason"] for e in desks.told("EXIT_DECIDED")] == ["operator"]
 
 
+def test_a_market_exit_that_something_else_was_faster_than_is_canceled() -> None:
+    desks = Desks()
+    stop = desks.open()
+    desks.say(CloseRequest(instrument=BTC))
+    desks.fill(stop, "64350", "0.04")
+    assert "close" in desks.canceled()
+    desks = Desks()
+    desks.open()
+    desks.say(CloseRequest(instrument=BTC))
+    desks.fill(desks.orders("close")[0], "65000", "0.04")
+    assert "close" not in desks.canceled()
+
+
 # --- dust ---
 
 
