@@ -147,7 +147,14 @@ def value_text(name: str, value: dict[str, Any]) -> str:
         return f"{value['base']:+.1f} base, {value['depths']:+.1f} depths"
     if name == "whale_cvd":
         return f"{value['direction'] or 'level'}, intensity {value['intensity']:.0f}"
-    return ", ".join(f"{key} {item}" for key, item in value.items() if not isinstance(item, list))
+    if name == "regime":
+        return f"{value['label']}, H {value['hurst']:.3f}, z {value['z']:+.2f}"
+    if name == "oi_delta_5m":
+        return f"{value['pct']:+.3f} %"
+    if name == "liquidation_clusters":
+        model = ", a model" if value["model"] else ""
+        return f"{len(value['clusters'])} clusters, open interest {float(value['open_interest_usd']) / 1e6:.0f}M USD{model}"
+    return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
 
 
 def missing_text(reason: str) -> str:

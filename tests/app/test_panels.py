@@ -194,6 +194,17 @@ def test_the_plain_line_tells_the_same_in_one(shown: Json) -> None:
             {"asks": [{}, {}], "bids": [], "ask_coverage_pct": 1.234, "bid_coverage_pct": 5.0},
             "2 ask, 0 bid walls, seen to 1.23 % up, 5.00 % down",
         ),
+        (
+            "regime",
+            {"label": "TREND", "hurst": 0.89033315, "z": 4.1234, "sum_100": 0.01, "sum_12": 0.001},
+            "TREND, H 0.890, z +4.12",
+        ),
+        ("oi_delta_5m", {"pct": 0.11071}, "+0.111 %"),
+        (
+            "liquidation_clusters",
+            {"clusters": [{}, {}], "open_interest_usd": "7123000000", "model": True},
+            "2 clusters, open interest 7123M USD, a model",
+        ),
     ],
 )
 def test_values_have_units(name: str, value: Json, text: str) -> None:
