@@ -351,9 +351,12 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
 
 
 def _bars_lacking(settings: Settings) -> Iterator[str]:
-    """Bars that the strategy `trend` needs and nobody keeps: it would never speak."""
-    bars, trend = getattr(settings, "bars", None), getattr(settings.strategy, "trend", None)
-    if bars is None or trend is None or "trend" not in settings.strategies:
+    """Bars that a strategy or a rule needs and nobody keeps: it would never speak, or no entry would ever be made."""
+    bars, stop, trend = settings.bars, settings.stop, getattr(settings.strategy, "trend", None)
+    used = ["stop.atr_width_s"] * (stop.mode == "atr" or settings.exits.trailing)
+    for name in used if stop.atr_width_s not in bars.widths_s else ():
+        yield f"{name} = {stop.atr_width_s}: no such bars are kept; add the width to bars.widths_s"
+    if trend is None or "trend" not in settings.strategies:
         return
     if trend.bar_s not in bars.widths_s:
         yield f"strategy.trend.bar_s = {trend.bar_s}: no such bars are kept; add the width to bars.widths_s"

@@ -1,7 +1,7 @@
 """Maintenance margin by bracket, and the price at which an account would be liquidated (cross margin, one-way mode).
 
 Pure, all in `Decimal`. Formulas: Binance USD-M's help on liquidation; maintenance = notional x rate - deduction, where the
-deduction makes it continuous from bracket to bracket. Triggered on mark. Other branches of the engine ask
+deduction makes it continuous from bracket to bracket. Triggered on mark. Exits and limits ask
 `liquidation_price` how far away it is; `account.py` asks `maintenance_usd` whether it has come.
 """
 

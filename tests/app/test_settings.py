@@ -486,3 +486,25 @@ def test_the_example_loads_as_it_is_and_holds_the_defaults() -> None:
     assert [line for line in describe(settings) if not line.default] == []
     given = {line.name for line in describe(settings) if line.source != "default"}
     assert len(given) == example.count("\n#BOT_") - 1  # an empty table of coins gives none
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        (
+            {"BOT_STRATEGIES": "trend", "BOT_STRATEGY__TREND__BAR_S": "120"},
+            "strategy.trend.bar_s = 120: no such bars are kept; add the width to bars.widths_s",
+        ),
+        (
+            {"BOT_STOP__MODE": "atr", "BOT_STOP__ATR_WIDTH_S": "120"},
+            "stop.atr_width_s = 120: no such bars are kept; add the width to bars.widths_s",
+        ),
+        (
+            {"BOT_EXITS__TRAILING": "true", "BOT_STOP__ATR_WIDTH_S": "120"},
+            "stop.atr_width_s = 120: no such bars are kept; add the width to bars.widths_s",
+        ),
+    ],
+)
+def test_bars_that_a_rule_needs_and_nobody_keeps_are_told_before_the_start(env: dict[str, str], told: str) -> None:
+    assert unsupported(load(env))[0] == [told]
+    assert unsupported(load({**env, "BOT_BARS__WIDTHS_S": "60,120,300"}))[0] == []

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.trading.margin import SAMPLE, Bracket, liquidation_price, maintenance_usd, make_brackets
-from tests.trading.venue_kit import D, published
+from tests.trading.venue_kit import PAPER_JSON, D, published
 
 
 def test_the_dated_table_is_the_published_one() -> None:
@@ -43,6 +43,16 @@ def test_the_bracket_is_that_of_the_notional_at_the_price(case: dict[str, float]
     price = liquidation_price(D(str(case["WB"])), int(case["side"]), D(str(case["Q"])), D(str(case["EP"])))
     assert price is not None
     assert float(price) == pytest.approx(case["lp"], abs=5e-7)
+
+
+@pytest.mark.parametrize("case", published("est_liq_price", PAPER_JSON.with_name("flow.json")), ids=str)
+def test_an_isolated_position_of_its_own_margin_alone(case: dict[str, float]) -> None:
+    """p = E (1 - side / L) / (1 - side MMR), the estimate for positions whose leverage is L."""
+    entry, sign = D(str(case["entry"])), int(case["side"])
+    flat = (Bracket(None, D(str(case["mmr"]))),)
+    price = liquidation_price(entry / D(str(case["lev"])), sign, D(1), entry, flat)
+    assert price is not None
+    assert float(price) == pytest.approx(case["price"], abs=5e-5)
 
 
 def test_a_long_that_is_paid_for_has_none_and_a_short_under_water_has_zero() -> None:

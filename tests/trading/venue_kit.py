@@ -145,7 +145,7 @@ def reason(reports: list[OrderReport]) -> str:
     return last.reason
 
 
-def published(name: str) -> list[Any]:
-    values: list[Any] = json.loads(PAPER_JSON.read_text())[name]
+def published(name: str, file: Path = PAPER_JSON) -> list[Any]:
+    values: list[Any] = json.loads(file.read_text())[name]
     assert values
     return values
