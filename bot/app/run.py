@@ -11,9 +11,10 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from random import Random
+from typing import Any, Protocol
 
 from bot import __version__
 from bot.api.answers import Answers
@@ -29,16 +30,18 @@ from bot.domain.errors import JournalError
 from bot.domain.events import Emit
 from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
+from bot.domain.market import Bar
 from bot.domain.values import NS
 from bot.journal.digest import Digest
 from bot.journal.lock import InstanceLock, load_or_create_token
 from bot.journal.projection import Projection
 from bot.journal.writer import Journal, MemoryJournal
-from bot.runtime.clock import TapeClock
+from bot.runtime.clock import RealClock, TapeClock
 from bot.runtime.supervisor import supervise
 from bot.runtime.tape import Tape
 from bot.runtime.tape_feed import TapeFeed
 from bot.trading.orders import never_arrived
+from bot.venues.binance_public import PublicMarket
 
 INTERRUPTED = "interrupted"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
@@ -74,9 +77,11 @@ def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = F
 
 
 async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool, fresh: bool = False) -> Outcome:
-    tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
-    instruments = pick_instruments(settings, tape.instruments)
-    begins_ns = first_ns(tape)  # refuses an empty tape before anything is made
+    played, clock = await _open(settings)
+    instruments = pick_instruments(settings, played.instruments)
+    begins_ns = played.first_ns()  # refuses an empty tape before anything is made
+    if isinstance(played, PublicMarket):
+        await played.follow(instruments.values())
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(InstanceLock(settings.data_dir))
         journal = Journal.open(settings.data_dir, account=settings.account, mode=settings.mode)
@@ -84,10 +89,33 @@ async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool
         logs = LogObserver(enabled=not screen and not quiet)
         stack.callback(logs.close)
         earlier = await _Earlier.read(journal)
-        start = earlier.past.start(tape_id=tape.id, first_ns=begins_ns, fresh=fresh)
-        session = _Session(settings, tape, instruments, journal, logs, earlier, start)
+        start = earlier.past.start(tape_id=played.id, first_ns=begins_ns, fresh=fresh)
+        session = _Session(settings, played, clock, instruments, journal, logs, earlier, start)
         await session.play(lock, notices, screen)
         return session.outcome()
+
+
+class Played(Protocol):
+    """What the market comes from: a tape, or a venue's public data. `id` is "" for what cannot be taken up again."""
+
+    @property
+    def instruments(self) -> Sequence[Instrument]: ...
+    @property
+    def problems(self) -> Sequence[str]: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    def first_ns(self) -> int: ...
+    def warmup(self) -> Iterator[tuple[str, int, list[Bar]]]: ...
+    def frames(self) -> Iterator[Frame]: ...
+
+
+async def _open(settings: Settings) -> tuple[Played, RealClock | TapeClock]:
+    if settings.venue.name == "tape":
+        return Tape.open(settings.venue.tape or BUNDLED_TAPE), TapeClock()
+    clock = RealClock()
+    return await PublicMarket.open(settings.venue.rest_url, settings.venue.ws_url, clock), clock
 
 
 def replay(settings: Settings, *, progress: Callable[[int], None] | None = None) -> Outcome:
@@ -143,14 +171,15 @@ class _Session:
     def __init__(
         self,
         settings: Settings,
-        tape: Tape,
+        played: Played,
+        clock: RealClock | TapeClock,
         instruments: Mapping[str, Instrument],
         journal: Journal,
         logs: LogObserver,
         earlier: _Earlier,
         start: Start,
     ) -> None:
-        self._settings, self._tape, self._journal, self._logs = settings, tape, journal, logs
+        self._settings, self._played, self._journal, self._logs = settings, played, journal, logs
         self._projection, self._answers, self._digest = earlier.projection, earlier.answers, Digest()
         self._parts = parts = assemble(
             settings,
@@ -158,9 +187,12 @@ class _Session:
             journal=journal,
             session=journal.session,
             last_seq=journal.last_seq,
-            clock=TapeClock(),
-            unfollowed=_unfollowed(tape, instruments),
-            observers=(_each(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
+            clock=clock,
+            unfollowed=_unfollowed(played, instruments),
+            observers=(
+                *(_each(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
+                *((played.on_events,) if isinstance(played, PublicMarket) else ()),
+            ),
             trades_of=earlier.past.life if rehearses(start, earlier.past) else None,
         )
         parts.life = journal.session if start is Start.FRESH else earlier.past.life
@@ -173,7 +205,7 @@ class _Session:
             portfolio=parts.portfolio,
             projection=self._projection,
             state=parts.state,
-            facts=_facts(parts, tape),
+            facts=_facts(parts, played),
         )
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
         given = settings.api.token
@@ -186,7 +218,7 @@ class _Session:
         settings, logs = self._settings, self._logs
         await self._restart.read(self._journal)
         url = await self._server.start(settings.api.host, settings.api.port)
-        what = describe_tape(self._tape, settings)
+        what = describe(self._played, settings)
         display = Screen(self._live, logs, what=what, live=screen)
         try:
             lock.publish(url)
@@ -199,11 +231,10 @@ class _Session:
 
     async def _run_parts(self, display: Screen) -> None:
         parts = self._parts
-        frames = begin(parts, self._tape, self._restart)
-        feed = TapeFeed(frames, parts.inbox, self._settings.venue.speed, parts.started_ns, self._tape_ended)
-        tasks = {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
+        tasks = self._feed(begin(parts, self._played, self._restart))
+        tasks |= {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
-        tasks |= {"feed": feed.run(), "display": display.run()}
+        tasks["display"] = display.run()
         try:
             with self._on_signals():
                 await supervise(parts.engine.run(), tasks)
@@ -213,8 +244,15 @@ class _Session:
             raise
         finish(parts, self._reason, failed=False)
 
+    def _feed(self, frames: Iterator[Frame]) -> dict[str, Coroutine[Any, Any, None]]:
+        """What brings the market in."""
+        if isinstance(self._played, PublicMarket):
+            return self._played.parts(self._parts.inbox, Random().random)
+        speed, since_ns = self._settings.venue.speed, self._parts.started_ns
+        return {"feed": TapeFeed(frames, self._parts.inbox, speed, since_ns, self._tape_ended).run()}
+
     def outcome(self) -> Outcome:
-        return Outcome(summary_of(self._parts, self._projection, self._digest, self._tape), self._reason)
+        return Outcome(summary_of(self._parts, self._projection, self._digest, self._played), self._reason)
 
     async def _tape_ended(self) -> None:
         await self._parts.engine.idle()
@@ -238,19 +276,14 @@ class _Session:
                 loop.remove_signal_handler(number)
 
 
-def first_ns(tape: Tape) -> int:
-    """When it begins; raises TapeError if there is no frame that can be read."""
-    return next(tape.frames()).recv_ns
-
-
-def begin(parts: Parts, tape: Tape, restart: Restart | None = None) -> Iterator[Frame]:
+def begin(parts: Parts, tape: Played, restart: Restart | None = None) -> Iterator[Frame]:
     """Everything up to the first frame to take, which the answer begins with. What was built so far lives as long as the engine:
     the garbage collector need not look at it again, nor often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     _warm_up(parts, tape)
-    frames, begins_ns = tape.frames(), first_ns(tape)
+    frames, begins_ns = tape.frames(), tape.first_ns()
     if restart is None:
         parts.engine.start_at(begins_ns)
     else:
@@ -265,7 +298,7 @@ def begin(parts: Parts, tape: Tape, restart: Restart | None = None) -> Iterator[
     return frames
 
 
-def _warm_up(parts: Parts, tape: Tape) -> None:
+def _warm_up(parts: Parts, tape: Played) -> None:
     """With the history the tape has of what is followed."""
     followed = {instrument.id for instrument in parts.view.instruments()}
     for instrument_id, width_s, bars in tape.warmup():
@@ -283,12 +316,14 @@ def finish(parts: Parts, reason: str, *, failed: bool) -> None:
     parts.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data=data))
 
 
-def _unfollowed(tape: Tape, instruments: Mapping[str, Instrument]) -> frozenset[str]:
+def _unfollowed(tape: Played, instruments: Mapping[str, Instrument]) -> frozenset[str]:
     return frozenset(on_tape.symbol for on_tape in tape.instruments if on_tape.id not in instruments)
 
 
-def describe_tape(tape: Tape, settings: Settings) -> str:
+def describe(tape: Played, settings: Settings) -> str:
     """What is being played, in one honest line."""
+    if not isinstance(tape, Tape):
+        return f"PAPER trading on the public data of {tape.name}. No orders leave this machine."
     speed = "" if settings.venue.speed == 1 else f" at {settings.venue.speed:g} times real speed"
     kind = "a synthetic tape (no market was recorded)" if "synthetic" in tape.manifest.versions else "a recording"
     return f"PAPER trading on {kind}: {tape.path.name}, {_length(tape)} of {tape.manifest.venue}{speed}. No orders leave this machine."
@@ -299,7 +334,7 @@ def _length(tape: Tape) -> str:
     return "unknown length" if start_ns is None or end_ns is None else f"{(end_ns - start_ns) / NS:.0f} s"
 
 
-def summary_of(parts: Parts, projection: Projection, digest: Digest, tape: Tape) -> dict[str, Any]:
+def summary_of(parts: Parts, projection: Projection, digest: Digest, tape: Played) -> dict[str, Any]:
     """Counts come from a projection of the very events that went to the journal."""
     status = projection.status()
     return {
@@ -315,7 +350,7 @@ def summary_of(parts: Parts, projection: Projection, digest: Digest, tape: Tape)
     }
 
 
-def _facts(parts: Parts, tape: Tape) -> dict[str, Any]:
+def _facts(parts: Parts, tape: Played) -> dict[str, Any]:
     settings = parts.settings
     return {
         "version": __version__,
@@ -323,7 +358,7 @@ def _facts(parts: Parts, tape: Tape) -> dict[str, Any]:
         "config_hash": parts.config_hash,
         "mode": settings.mode,
         "venue": settings.venue.name,
-        "tape": tape.path.name,
+        "tape": tape.name,
         "symbols": list(settings.symbols),
         "strategies": list(settings.strategies),
     }

@@ -42,7 +42,7 @@ from bot.venues.paper import PaperParams
 
 DEFAULT_FILE = Path("bot.toml")
 DOTENV = Path(".env")
-VENUES = ("tape",)
+VENUES = ("tape", "binanceusdm")
 """Venues of this version."""
 
 _GUARD_ORDER = (
@@ -80,7 +80,7 @@ Names = Annotated[tuple[str, ...], AfterValidator(_unique)]
 
 
 class VenueSettings(Params):
-    name: str = Field("tape", description="where the market comes from and orders go to; this version: tape")
+    name: str = Field("tape", description="where the market comes from: tape, or binanceusdm (its public data)")
     tape: UserPath | None = Field(None, description="folder of a recorded session; empty: the bundled recording")
     speed: float = Field(1.0, gt=0, le=10_000, description="how fast a tape is played")
     rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")
@@ -345,7 +345,7 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
         )
     given = {leaf.name for leaf in LEAVES if _value(settings, leaf) is not None}
     for name, reason in _WITHOUT_EFFECT.items():
-        if name in given:
+        if name in given and not (settings.venue.name != "tape" and name in _PUBLIC):
             notices.append(f"{name} is set, but {reason}")
     return errors, notices
 
@@ -364,14 +364,16 @@ def _bars_lacking(settings: Settings) -> Iterator[str]:
         yield f"strategy.trend needs {trend.bars_needed} bars, but bars.keep = {bars.keep}"
 
 
-_NO_CONNECTION = "this version connects to no venue"
+_PUBLIC = ("venue.rest_url", "venue.ws_url")
+_NO_CONNECTION = "this version connects to a venue with venue.name = binanceusdm only"
+_NO_ORDERS = "this version sends orders to no venue, and public data need no key"
 _NO_COINGLASS = "this version has no CoinGlass client: guards that need its readings abstain"
 _WITHOUT_EFFECT = {
     "venue.rest_url": _NO_CONNECTION,
     "venue.ws_url": _NO_CONNECTION,
-    "venue.api_key": _NO_CONNECTION,
-    "venue.secret": _NO_CONNECTION,
-    "venue.password": _NO_CONNECTION,
+    "venue.api_key": _NO_ORDERS,
+    "venue.secret": _NO_ORDERS,
+    "venue.password": _NO_ORDERS,
     "coinglass.api_key": _NO_COINGLASS,
     "coinglass.base_url": _NO_COINGLASS,
     "deribit.base_url": "this version has no Deribit client: guards that need max pain abstain",

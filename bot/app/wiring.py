@@ -229,9 +229,10 @@ def assemble(
         schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
         report=report,
     )
-    executor = Executor(
-        venue, journal, lambda update: report(encode_report(update)), protective_wait_s=None, entry_wait_s=None
-    )
+    told = lambda update: report(encode_report(update))  # noqa: E731
+    on_tape = isinstance(clock, TapeClock)  # then disk speed must not decide anything
+    waits: dict[str, Any] = {"protective_wait_s": None, "entry_wait_s": None} if on_tape else {}
+    executor = Executor(venue, journal, told, **waits)
     identity, guards = build_guards(settings)
     rules = size_rules(settings, instruments)
     exits = _exits(settings, portfolio, ids, rules)

@@ -18,6 +18,7 @@ class Source(StrEnum):
 
     OPERATOR = "operator"  # JSON of an OperatorRequest
     REPORT = "report"  # JSON of an AccountReport
+    FEED = "feed"  # JSON of a FeedState: a stream of market data came or went
     READING = "reading"  # JSON of a Reading, see market/readings.py
     TIMER = "timer"
     TICK = "tick"
@@ -30,3 +31,11 @@ class Frame(Struct, frozen=True, gc=False):
     lane: str
     source: str
     raw: bytes
+
+
+class FeedState(Struct, frozen=True, kw_only=True):
+    """What a `feed` frame says: a stream delivers, or no longer does and why."""
+
+    stream: str
+    up: bool
+    reason: str = ""

@@ -15,7 +15,7 @@ import msgspec
 
 from bot.domain.errors import FeedError
 from bot.domain.events import Emit
-from bot.domain.frames import Frame, Source
+from bot.domain.frames import FeedState, Frame, Source
 from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
 from bot.domain.orders import AccountReport, Transfer, Trigger
@@ -59,6 +59,7 @@ class Intake:
         self._unfollowed = unfollowed
         self._operator = msgspec.json.Decoder(OperatorRequest)
         self._report = msgspec.json.Decoder(AccountReport)
+        self._feed = msgspec.json.Decoder(FeedState)
         self.bad_frames = 0
         self._told_ns: dict[str, int] = {}  # by kind of event
         self._untold: Counter[str] = Counter()
@@ -117,11 +118,20 @@ class Intake:
                 return (_sane(self._operator.decode(frame.raw)),)
             case Source.READING:
                 self._market.store.put(decode_reading(frame.raw, now_ns))
+            case Source.FEED:
+                return self._feed_changed(self._feed.decode(frame.raw))
             case Source.TICK:
                 pass
             case _:
                 raise FeedError(f"no decoder for frames of source {frame.source!r}")
         return ()
+
+    def _feed_changed(self, feed: FeedState) -> list[Message]:
+        """Messages may be missing after a stream went: flow starts over, and books are replaced, never continued."""
+        if not feed.up:
+            self._market.feed_down(feed.reason)
+        kind, data = ("FEED_UP" if feed.up else "FEED_DOWN"), {"stream": feed.stream, "reason": feed.reason}
+        return [Emit(kind=kind, source="feed", data=data), *self._notes()]
 
     def _notes(self) -> list[Message]:
         """A book became usable or unusable: journaled, and told to the desk that keeps the trading state."""

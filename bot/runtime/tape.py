@@ -153,6 +153,14 @@ class Tape:
         return cls(folder, manifest, parts)
 
     @property
+    def name(self) -> str:
+        return self.path.name
+
+    def first_ns(self) -> int:
+        """When it begins; raises TapeError if there is no frame that can be read."""
+        return next(self.frames()).recv_ns
+
+    @property
     def id(self) -> str:
         """Of its manifest, wherever the folder lies."""
         return hashlib.sha256(msgspec.json.encode(self.manifest, order="deterministic")).hexdigest()[:16]

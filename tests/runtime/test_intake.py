@@ -295,3 +295,16 @@ def test_a_report_about_an_instrument_nobody_follows_is_refused(intake: Intake) 
     report = OrderUpdate(client_order_id="C1", instrument="binanceusdm:DOGEUSDT", status=OrderStatus.ACK)
     (event,) = apply(intake, Frame(T0, "account", "report", encode_report(report)))
     assert "DOGEUSDT" in event.data["problem"]
+
+
+def test_a_stream_that_goes_empties_books_and_flow_and_is_told(intake: Intake) -> None:
+    apply(intake, market_frame(snapshot()))
+
+    def feed(up: bool, reason: str = "") -> list[Any]:
+        raw = json.dumps({"stream": "public", "up": up, "reason": reason}).encode()
+        return apply(intake, Frame(T0, "data", "feed", raw))
+
+    down, resync, changed = feed(False, "silent for 5 s")
+    assert (down.kind, down.data) == ("FEED_DOWN", {"stream": "public", "reason": "silent for 5 s"})
+    assert (resync.kind, changed.usable, changed.reason) == ("BOOK_RESYNC", False, "silent for 5 s")
+    assert [event.kind for event in feed(True)] == ["FEED_UP"]

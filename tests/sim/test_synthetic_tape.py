@@ -11,7 +11,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from bot.app.run import describe_tape
+from bot.app.run import describe
 from bot.app.settings import load_settings
 from bot.domain.errors import ConfigError, TapeError
 from bot.domain.frames import Source
@@ -243,7 +243,7 @@ def test_a_tape_says_that_it_is_synthetic_and_holds_its_history(tmp_path: Path) 
     assert (done.code, done.err) == (0, "")
     assert "synthetic, seed 7, preset day, generator version 1" in done.out
     tape = Tape.open(tmp_path / "tape")
-    assert "on a synthetic tape (no market was recorded): tape" in describe_tape(tape, load_settings(env={}))
+    assert "on a synthetic tape (no market was recorded): tape" in describe(tape, load_settings(env={}))
     frames = list(tape.frames())
     assert tape.problems == []
     manifest = tape.manifest

@@ -1,0 +1,136 @@
+"""Paper on a venue's public data: the real process on real sockets, and what it does when these fail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import SYMBOL, Engine, Json, bot, events_in, until
+from tests.servers.binance_public import BinancePublic
+
+QUICK = {
+    "BOT_STRATEGIES": "",
+    "BOT_RISK__REDUCING_CLEAR_S": "0",
+    "BOT_RISK__COOLDOWN_S": "0",
+    "BOT_RISK__ENTRIES_PER_SYMBOL_DAY": "1000",
+    "BOT_RISK__ENTRIES_PER_DAY": "1000",
+}
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[BinancePublic]:
+    with BinancePublic() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def engine(venue: BinancePublic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("public")
+    with Engine(folder / "data", "--venue", "binanceusdm", **QUICK, **venue.settings) as running:
+        active(running)
+        yield running
+
+
+def status(engine: Engine) -> Json:
+    told: Json = engine.get("/api/status")
+    return told
+
+
+def active(engine: Engine) -> None:
+    until(lambda: status(engine)["state"] == "ACTIVE", "a usable book")
+
+
+def kinds(engine: Engine, kind: str) -> int:
+    return int(status(engine)["this_session"]["events"].get(kind, 0))
+
+
+def test_the_book_is_the_venues_and_a_position_opens_is_protected_and_closes(engine: Engine) -> None:
+    market = status(engine)["markets"][0]
+    assert market["usable"] and market["bid"] < market["ask"]
+    assert market["book_age_s"] < 5
+    until(lambda: status(engine)["markets"][0]["mark_source"] == "venue", "a mark price of the venue's own")
+    assert engine.signal("one", "short").status == 201
+    [position] = until(lambda: engine.get("/api/positions"), "an open position")
+    until(lambda: {o["leg"] for o in engine.get("/api/orders")} >= {"stop", "tier_1"}, "its stop and its targets")
+    assert engine.post("/api/close", {"symbol": SYMBOL}).status == 202
+    until(lambda: not engine.get("/api/positions"), "its close")
+    assert position["quantity"]
+
+
+def test_a_cut_is_told_at_once_entries_are_refused_and_the_book_comes_back_by_itself(
+    engine: Engine, venue: BinancePublic
+) -> None:
+    active(engine)
+    downs, snapshots = kinds(engine, "FEED_DOWN"), venue.snapshots
+    venue.refusing = True
+    venue.cut()
+    until(lambda: kinds(engine, "FEED_DOWN") > downs, "word of the cut")
+    until(lambda: status(engine)["state"] == "REDUCING", "the refusal of entries")
+    refused = engine.signal(f"cut-{downs}", "short").body
+    assert (refused["allowed"], refused["blocker"]) == (False, "risk_limits")
+    venue.refusing = False
+    active(engine)
+    assert venue.snapshots > snapshots, "the book was replaced, not continued"
+
+
+def test_a_lost_message_makes_the_book_unusable_and_a_snapshot_replaces_it(
+    engine: Engine, venue: BinancePublic
+) -> None:
+    active(engine)
+    resyncs, snapshots = kinds(engine, "BOOK_RESYNC"), venue.snapshots
+    venue.lose_a_depth_message()
+    until(lambda: kinds(engine, "BOOK_RESYNC") >= resyncs + 2, "the gap and its end")
+    active(engine)
+    assert venue.snapshots > snapshots
+
+
+def test_silence_is_a_failure_even_where_pings_are_answered(engine: Engine, venue: BinancePublic) -> None:
+    active(engine)
+    connections = venue.connections
+    venue.silent = True
+    until(lambda: status(engine)["state"] == "REDUCING", "the refusal of entries")
+    venue.silent = False
+    until(lambda: venue.connections > connections, "another connection")
+    active(engine)
+    told = [e["data"]["reason"] for e in engine.get("/api/events?kinds=FEED_DOWN")]
+    assert any("silent for 5 s" in reason for reason in told)
+
+
+def test_a_second_session_goes_on_with_the_account_of_the_first(venue: BinancePublic, tmp_path: Path) -> None:
+    options = ("--venue", "binanceusdm")
+    with Engine(tmp_path / "data", *options, **QUICK, **venue.settings) as first:
+        active(first)
+        until(lambda: status(first)["markets"][0]["trade_age_s"] is not None, "a trade")
+        assert first.signal("a", "short").body["allowed"]
+        [position] = until(lambda: first.get("/api/positions"), "an open position")
+        until(lambda: len(first.get("/api/orders")) == 5, "its stop and four targets")
+        first.wait_for("POSITION_OPENED")
+        first.process.kill()
+        first.process.wait()
+    with Engine(tmp_path / "data", *options, **QUICK, **venue.settings) as second:
+        active(second)
+        [held] = second.get("/api/positions")
+        assert held["position_id"] == position["position_id"]
+        assert len(second.get("/api/orders")) == 5
+        assert second.post("/api/close", {"symbol": SYMBOL}).status == 202
+        until(lambda: not second.get("/api/positions"), "its close")
+        assert second.interrupt().code == 130
+    assert [e["data"]["start"] for e in events_in(tmp_path / "data") if e["kind"] == "ENGINE_STARTED"] == [
+        "fresh",
+        "carry",
+    ]
+
+
+def test_a_venue_that_is_not_there_is_told_in_a_line_before_anything_starts(tmp_path: Path) -> None:
+    ended = bot(
+        *("run", "--venue", "binanceusdm", "--data-dir", "data"),
+        cwd=tmp_path,
+        BOT_VENUE__REST_URL="http://127.0.0.1:9",
+        BOT_VENUE__WS_URL="ws://127.0.0.1:9",
+    )
+    assert ended.code == 3
+    assert re.search(r"http://127\.0\.0\.1:9/fapi/v1/exchangeInfo cannot be reached", ended.err)
+    assert "Traceback" not in ended.err

@@ -1,0 +1,126 @@
+"""One stream against a real server of the `websockets` library: what it delivers, and how it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from bot.domain.errors import FeedError
+from bot.runtime.websocket import Stream, StreamRules, backoff_s
+
+QUICK = StreamRules(open_s=2, silence_s=0.2, rotate_s=60)
+
+
+class Heard:
+    """Notes everything; `enough` is set once that much was delivered."""
+
+    def __init__(self, wanted: int) -> None:
+        self.notes: list[str] = []
+        self.enough = asyncio.Event()
+        self._left = wanted
+        self.pause = asyncio.Event()
+        self.pause.set()
+
+    async def up(self, stream: str) -> None:
+        self.notes.append(f"{stream} up")
+
+    async def down(self, stream: str, reason: str) -> None:
+        self.notes.append(f"{stream} down: {reason}")
+
+    async def deliver(self, raw: bytes) -> None:
+        await self.pause.wait()
+        self.notes.append(raw.decode())
+        self._left -= 1
+        if self._left <= 0:
+            self.enough.set()
+
+
+async def listen(heard: Heard, address: str, rules: StreamRules = QUICK) -> None:
+    """Until enough was heard."""
+    task = asyncio.ensure_future(Stream("public", address, [b"please"], heard, lambda: 0.0, rules).run())
+    async with asyncio.timeout(30):
+        await heard.enough.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def port_of(server: object) -> int:
+    return int(server.sockets[0].getsockname()[1])  # type: ignore[attr-defined]
+
+
+async def test_it_subscribes_delivers_in_order_and_comes_back_after_a_cut() -> None:
+    async def venue(socket: ServerConnection) -> None:
+        asked = await socket.recv(decode=True)
+        await socket.send(f"{asked} 1")
+        await socket.send("2")
+        socket.transport.abort()
+
+    heard = Heard(4)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        await listen(heard, f"ws://127.0.0.1:{port_of(server)}")
+    assert heard.notes[:3] == ["public up", "please 1", "2"]
+    assert heard.notes[3].startswith("public down: the connection ended")
+    assert heard.notes[4:7] == ["public up", "please 1", "2"]
+
+
+async def test_a_socket_that_answers_pings_and_sends_nothing_is_down() -> None:
+    async def venue(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send("once")
+        await socket.wait_closed()
+
+    heard = Heard(2)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        await listen(heard, f"ws://127.0.0.1:{port_of(server)}")
+    assert heard.notes[:4] == ["public up", "once", "public down: silent for 0.2 s", "public up"]
+
+
+async def test_it_is_renewed_before_the_venues_time_limit() -> None:
+    async def venue(socket: ServerConnection) -> None:
+        await socket.recv()
+        while True:
+            await socket.send("tick")
+            await asyncio.sleep(0.01)
+
+    heard = Heard(20)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        rules = StreamRules(open_s=2, silence_s=5, rotate_s=0.05)
+        await listen(heard, f"ws://127.0.0.1:{port_of(server)}", rules)
+    assert "public down: renewed before the venue's time limit" in heard.notes
+
+
+async def test_who_cannot_take_more_is_not_given_more() -> None:
+    """Nothing is read meanwhile, so the sender finds its socket full."""
+    sent = 0
+
+    async def venue(socket: ServerConnection) -> None:
+        nonlocal sent
+        await socket.recv()
+        while True:
+            await socket.send("x" * 100_000)
+            sent += 1
+
+    heard = Heard(400)
+    heard.pause.clear()
+    async with serve(venue, "127.0.0.1", 0, compression=None) as server:
+        listening = asyncio.ensure_future(listen(heard, f"ws://127.0.0.1:{port_of(server)}", StreamRules(silence_s=30)))
+        before = -1
+        while sent != before or sent == 0:
+            before = sent
+            await asyncio.sleep(0.3)
+        assert sent < 400
+        heard.pause.set()
+        await listening
+    assert sent >= 400
+
+
+async def test_an_address_that_is_none_is_an_error_and_no_endless_try() -> None:
+    with pytest.raises(FeedError, match="no websocket address"):
+        await Stream("public", "http://127.0.0.1:1", [], Heard(1), lambda: 0.0, QUICK).run()
+
+
+def test_waits_have_full_jitter_and_a_longest() -> None:
+    assert [backoff_s(failures, lambda: 1.0) for failures in (0, 1, 2, 6, 50)] == [0.5, 1.0, 2.0, 30.0, 30.0]
+    assert backoff_s(50, lambda: 0.0) == 0.0

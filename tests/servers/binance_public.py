@@ -1,0 +1,196 @@
+"""Binance USD-M's public data on loopback, from the bundled capture: REST and both websocket paths, in real time.
+
+It is the venue's side of the tests: whoever connects gets what the capture holds from the present moment on, a depth snapshot is the
+book as it stands then, and a mark price comes every second. It can cut its sockets, fall silent while it still answers pings, lose a
+depth message, or refuse everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from bot.demo import BUNDLED_TAPE
+from bot.domain.values import NS
+from bot.runtime.tape import Tape
+
+FILTERS = [
+    {"filterType": "PRICE_FILTER", "tickSize": "0.10"},
+    {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "1000"},
+    {"filterType": "MARKET_LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "120"},
+    {"filterType": "MIN_NOTIONAL", "notional": "100"},
+]
+LISTING = {
+    "symbol": "BTCUSDT",
+    "pair": "BTCUSDT",
+    "contractType": "PERPETUAL",
+    "status": "TRADING",
+    "baseAsset": "BTC",
+    "quoteAsset": "USDT",
+    "marginAsset": "USDT",
+    "filters": FILTERS,
+}
+
+
+class BinancePublic:
+    """Use it in a `with`; it runs in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.snapshots = self.connections = 0
+        self.silent = self.refusing = False
+        self._lose = 0
+        self._levels: dict[str, dict[str, str]] = {"b": {}, "a": {}}
+        self._last_id = 0
+        self._sockets: dict[web.WebSocketResponse, str] = {}
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> BinancePublic:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        address = f"127.0.0.1:{self.port}"
+        return {"BOT_VENUE__REST_URL": f"http://{address}", "BOT_VENUE__WS_URL": f"ws://{address}"}
+
+    # --- faults ---
+
+    def cut(self) -> None:
+        """All sockets end, in the middle of everything."""
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(10)
+
+    def lose_a_depth_message(self) -> None:
+        self._lose += 1
+
+    async def _close(self) -> None:
+        self._player.cancel()
+        await asyncio.gather(self._player, return_exceptions=True)
+        await self._cut()
+        await self._runner.cleanup()
+
+    async def _cut(self) -> None:
+        for socket in list(self._sockets):
+            if socket._req is not None and socket._req.transport is not None:
+                socket._req.transport.abort()
+
+    # --- the venue ---
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._start())
+        self._loop.run_forever()
+
+    async def _start(self) -> None:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/fapi/v1/exchangeInfo", self._exchange_info),
+                web.get("/fapi/v1/depth", self._depth),
+                web.get("/fapi/v1/klines", self._klines),
+                web.get("/{path:public|market}/ws", self._socket),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self._player = asyncio.ensure_future(self._play())
+        self._ready.set()
+
+    async def _exchange_info(self, request: web.Request) -> web.Response:
+        return web.json_response({"symbols": [LISTING]}, status=503 if self.refusing else 200)
+
+    async def _klines(self, request: web.Request) -> web.Response:
+        return web.json_response([])
+
+    async def _depth(self, request: web.Request) -> web.Response:
+        if self.refusing:
+            return web.json_response({"code": -1003, "msg": "Too many requests"}, status=429)
+        self.snapshots += 1
+        book = {side: sorted(self._levels[side].items(), key=lambda level: float(level[0])) for side in ("b", "a")}
+        return web.json_response(
+            {"lastUpdateId": self._last_id, "E": 1, "T": 1, "bids": book["b"][::-1][:1000], "asks": book["a"][:1000]}
+        )
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        if self.refusing:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is WSMsgType.TEXT and json.loads(message.data)["method"] == "SUBSCRIBE":
+                await socket.send_str(json.dumps({"result": None, "id": json.loads(message.data)["id"]}))
+                self.connections += 1
+                self._sockets[socket] = request.match_info["path"]
+        self._sockets.pop(socket, None)
+        return socket
+
+    async def _play(self) -> None:
+        started = self._loop.time()
+        first_ns = 0
+        next_mark = 1.0
+        for recv_ns, raw in _messages():
+            first_ns = first_ns or recv_ns
+            wait_s = started + (recv_ns - first_ns) / NS - self._loop.time()
+            if wait_s > 0.002:
+                await asyncio.sleep(wait_s)
+            message = json.loads(raw)
+            data = message.get("data", message)
+            if "lastUpdateId" in data:
+                self._take(data["bids"], data["asks"], data["lastUpdateId"])
+                continue
+            if data["e"] == "depthUpdate":
+                self._take(data["b"], data["a"], data["u"])
+                if self._lose:
+                    self._lose -= 1
+                    continue
+            await self._send("market" if data["e"] in ("trade", "aggTrade") else "public", raw)
+            if self._loop.time() - started > next_mark:
+                next_mark += 1
+                await self._send("market", self._mark())
+
+    def _take(self, bids: Any, asks: Any, last_id: int) -> None:
+        for side, levels in (("b", bids), ("a", asks)):
+            for price, quantity in levels:
+                if float(quantity):
+                    self._levels[side][price] = quantity
+                else:
+                    self._levels[side].pop(price, None)
+        self._last_id = last_id
+
+    def _mark(self) -> bytes:
+        mark = str(max(map(float, self._levels["b"])))
+        wire = {"e": "markPriceUpdate", "E": 1, "s": "BTCUSDT", "p": mark, "i": mark, "P": mark, "r": "0.0001", "T": 0}
+        return json.dumps(wire).encode()
+
+    async def _send(self, path: str, raw: bytes) -> None:
+        if self.silent:
+            return
+        for socket, of in list(self._sockets.items()):
+            if of == path and not socket.closed:
+                try:
+                    await socket.send_str(raw.decode())
+                except (ConnectionError, RuntimeError):
+                    self._sockets.pop(socket, None)
+
+
+def _messages() -> Iterator[tuple[int, bytes]]:
+    for frame in Tape.open(BUNDLED_TAPE).frames():
+        yield frame.recv_ns, frame.raw
