@@ -13,7 +13,7 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="how 
 
 
 def register(app: typer.Typer) -> None:
-    for command in (status, positions, orders, signals, why, events):
+    for command in (status, readings, positions, orders, signals, why, events):
         app.command()(command)
     app.command()(version)
 
@@ -24,6 +24,20 @@ def status(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson
     Example: python -m bot status
     """
     _show("status", _source(config, data_dir).get("/api/status"), as_json)
+
+
+def readings(
+    symbol: Annotated[str | None, typer.Argument(help="e.g. BTC/USDT:USDT (default: all)")] = None,
+    config: ConfigFiles = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the guards would look at now: each reading's value, source, age and state. Needs a running engine.
+
+    Example: python -m bot readings BTC/USDT:USDT
+    """
+    query = {} if symbol is None else {"symbol": symbol}
+    _show("readings", _source(config, data_dir).get("/api/readings", **query), as_json)
 
 
 def positions(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:

@@ -57,10 +57,14 @@ class EngineSource:
 class JournalSource:
     """Folds the journal of an engine that does not run."""
 
+    _KEPT = ("/api/status", "/api/positions", "/api/orders", "/api/signals", "/api/why")
+
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
 
     def get(self, path: str, **query: str) -> Any:
+        if path not in self._KEPT:
+            raise ConfigError(f"no engine runs in {self._data_dir}, and only a running one has readings")
         projection = Projection()
         for event in read_events(self._data_dir):
             projection.apply(event)

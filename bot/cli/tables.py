@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.app.logs import clock_text
+from bot.app.panels import missing_text, value_text
 
 Row = dict[str, Any]
 _OUTCOME_STYLE = {"PASS": "green", "BLOCK": "bold red", "ABSTAIN": "yellow"}
@@ -86,6 +87,26 @@ def _print_strategy_errors(strategies: Row) -> None:
         state = "is OFF" if row["off"] else "goes on"
         error = escape(row["error"])  # of anybody's making
         console.print(f"[yellow]strategy {name} {state} after {row['errors']} error(s)[/yellow]: {error}")
+
+
+def print_readings(rows: list[Row]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("symbol", "reading", "state", "value", "source", "age", "limit"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        value = missing_text(row["reason"]) if row["value"] is None else value_text(row["name"], row["value"])
+        age = "-" if row["age_s"] is None else f"{row['age_s']:.1f} s"
+        cells = (
+            row["symbol"],
+            row["name"],
+            row["state"],
+            value,
+            row["source"] or "-",
+            age,
+            f"{row['max_age_s']:.0f} s",
+        )
+        table.add_row(*map(escape, cells))
+    console.print(table)
 
 
 def print_positions(rows: list[Row]) -> None:

@@ -58,6 +58,7 @@ def ask(data_dir: Path) -> Answers:
 
 
 class Both(NamedTuple):
+    readings: tuple[Result, list[Json]]  # as printed, and as the API gave them
     running: Answers
     api: dict[str, Any]
     ended: Result
@@ -73,9 +74,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
         last_ns = recording(2000)[-1].recv_ns
         until(lambda: engine.get("/api/status")["engine_time_ns"] == last_ns, "the last frame")
         api = {name: engine.get(f"/api/{name}") for name in ("status", "positions", "orders", "signals", "events")}
+        readings = called("readings", SYMBOL, "--data-dir", engine.data_dir, cwd=folder), engine.get("/api/readings")
         running = ask(engine.data_dir)
         ended = engine.interrupt()
-        return Both(running, api, ended, ask(engine.data_dir), engine.data_dir)
+        return Both(readings, running, api, ended, ask(engine.data_dir), engine.data_dir)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -84,6 +86,16 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
 @pytest.mark.parametrize("name", ["status", "positions", "orders", "signals"])
 def test_a_command_says_what_the_api_says(both: Both, name: str) -> None:
     assert json.loads(both.running.json[name,]) == both.api[name]
+
+
+def test_readings_show_value_state_source_and_age_of_each_and_need_an_engine(both: Both) -> None:
+    printed, rows = both.readings
+    lines = printed.out.splitlines()[1:]
+    assert [line.split()[1] for line in lines] == [row["name"] for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        assert row["state"] in line and f"{row['max_age_s']:.0f} s" in line
+    ended = called("readings", "--data-dir", both.data_dir, cwd=both.data_dir.parent)
+    assert (ended.code, "only a running one has readings" in ended.err) == (2, True)
 
 
 def test_a_process_of_its_own_prints_the_same(both: Both) -> None:
@@ -250,7 +262,18 @@ def test_every_command_has_an_example_that_is_a_call_of_it(path: str) -> None:
 
 
 def test_every_reading_command_has_json(both: Both) -> None:
-    for name in ("status", "positions", "orders", "signals", "why", "events", "version", "config show", "config check"):
+    for name in (
+        "status",
+        "readings",
+        "positions",
+        "orders",
+        "signals",
+        "why",
+        "events",
+        "version",
+        "config show",
+        "config check",
+    ):
         options = {option for parameter in ALL[f"python -m bot {name}"].params for option in parameter.opts}
         assert "--json" in options, name
 
