@@ -240,6 +240,7 @@ class FakeView:
         self.portfolio = FakePortfolio()
         self.known = {i.id: i for i in (tuple(instruments) or (instrument(),))}
         self.markets = {key: FakeMarket() for key in self.known}
+        self.seconds: list[Reading[Any]] = []  # of other sources
         self._readings: dict[tuple[str, str], Reading[Any]] = {}
         for one in readings:
             self.put(one)
@@ -259,6 +260,9 @@ class FakeView:
 
     def market(self, instrument: str) -> FakeMarket:
         return self.markets[instrument]
+
+    def other_readings(self, deciding: Reading[Any], instrument: str) -> list[Reading[Any]]:
+        return [one for one in self.seconds if one.name == deciding.name and one.source != deciding.source]
 
     def reading(self, name: str, instrument: str) -> Reading[Any]:
         one = self._readings.get((name, instrument))

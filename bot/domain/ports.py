@@ -133,6 +133,10 @@ class View(Protocol):
         """The deciding reading: the first fresh source in order, else the first stale one, else a missing one."""
         ...
 
+    def other_readings(self, deciding: Reading[Any], instrument: str) -> Sequence[Reading[Any]]:
+        """What other fresh sources say of the same thing."""
+        ...
+
 
 # --- plug-ins: one file each ---------------------------------------------------------------------------------------
 

@@ -110,17 +110,23 @@ class ReadingStore:
         stale = next((reading for reading in unusable if reading.value is not None), None)
         return _missing(name, key, unusable, now_ns) if stale is None else stale
 
-    def others_fresh(self, name: str, key: str, now_ns: int, own: Own = _nothing) -> list[Reading[Any]]:
-        """The usable sources that did not decide."""
-        return [r for r in self._in_order(name, key, own) if r.state(now_ns) in _USABLE][1:]
+    def others_fresh(self, deciding: Reading[Any], now_ns: int, own: Own = _nothing) -> list[Reading[Any]]:
+        """What the other sources say of the same thing, where they are usable."""
+        sources = [source for source in rule_of(deciding.name).sources if source != deciding.source]
+        others = [self._of(source, deciding.name, deciding.key, own) for source in sources]
+        return [reading for reading in others if reading is not None and reading.state(now_ns) in _USABLE]
 
     def _in_order(self, name: str, key: str, own: Own) -> Iterator[Reading[Any]]:
         for source in rule_of(name).sources:
-            reading = own() if source == OWN else None
-            if reading is None or reading.value is None:  # a recorded one says what our streams cannot say yet
-                reading = self._readings.get((name, key, source), reading)
+            reading = self._of(source, name, key, own)
             if reading is not None:
                 yield reading
+
+    def _of(self, source: str, name: str, key: str, own: Own) -> Reading[Any] | None:
+        reading = own() if source == OWN else None
+        if reading is None or reading.value is None:  # a recorded one says what our streams cannot say yet
+            return self._readings.get((name, key, source), reading)
+        return reading
 
 
 def _missing(name: str, key: str, readings: Sequence[Reading[Any]], now_ns: int) -> Reading[Any]:

@@ -311,10 +311,10 @@ class Market:
         market, key = self._keyed(name, instrument_id)
         return self.store.best(name, key, now_ns, lambda: market.own(name, key, now_ns))
 
-    def other_readings(self, name: str, instrument_id: str, now_ns: int) -> list[Reading[Any]]:
-        """Fresh ones that did not decide."""
-        market, key = self._keyed(name, instrument_id)
-        return self.store.others_fresh(name, key, now_ns, lambda: market.own(name, key, now_ns))
+    def other_readings(self, deciding: Reading[Any], instrument_id: str, now_ns: int) -> list[Reading[Any]]:
+        """Fresh ones of other sources."""
+        market, key = self._keyed(deciding.name, instrument_id)
+        return self.store.others_fresh(deciding, now_ns, lambda: market.own(deciding.name, key, now_ns))
 
     def _keyed(self, name: str, instrument_id: str) -> tuple[InstrumentMarket, str]:
         found = self._keys.get((name, instrument_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.domain.instrument import Instrument
@@ -55,3 +55,6 @@ class LiveView:
         if known is None:
             known = self._readings[name, instrument] = self._market.reading(name, instrument, self.now_ns)
         return known
+
+    def other_readings(self, deciding: Reading[Any], instrument: str) -> Sequence[Reading[Any]]:
+        return self._market.other_readings(deciding, instrument, self.now_ns)

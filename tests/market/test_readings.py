@@ -111,7 +111,7 @@ def test_a_partial_reading_decides_like_a_fresh_one() -> None:
     partial = reading("walls", "coinglass", walls, key="BTC", partial=True)
     whole = reading("walls", "own", walls, key="BTC")
     assert store(partial, whole).best("walls", "BTC", NOW) is partial
-    assert store(partial, whole).others_fresh("walls", "BTC", NOW) == [whole]
+    assert store(partial, whole).others_fresh(partial, NOW) == [whole]
 
 
 def test_a_missing_reading_says_why_each_source_is() -> None:
@@ -127,7 +127,7 @@ def test_what_is_computed_on_demand_takes_its_place_in_the_order() -> None:
     assert store().best("taker_5m", BTC, NOW, lambda: own) is own
     provider = reading("taker_5m", "coinglass", TAKER)
     assert store(provider).best("taker_5m", BTC, NOW, lambda: own) is provider
-    assert store(provider).others_fresh("taker_5m", BTC, NOW, lambda: own) == [own]
+    assert store(provider).others_fresh(provider, NOW, lambda: own) == [own]
     asked: list[str] = []
     store(provider).best("taker_5m", BTC, NOW, lambda: asked.append("own"))
     assert not asked  # only when its turn comes
@@ -141,7 +141,7 @@ def test_an_own_reading_is_never_observed_after_now() -> None:
 
 def test_others_are_fresh_and_did_not_decide() -> None:
     stale, fresh = reading("taker_5m", "coinglass", TAKER, age_s=121), reading("taker_5m", "own", TAKER)
-    assert store(stale, fresh).others_fresh("taker_5m", BTC, NOW) == []
+    assert store(stale, fresh).others_fresh(fresh, NOW) == []
 
 
 def test_a_later_reading_of_a_source_replaces_the_earlier_and_keys_stay_apart() -> None:

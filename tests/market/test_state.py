@@ -277,7 +277,7 @@ def test_readings_from_outside_and_our_own_are_one_order() -> None:
     provider = Taker(buy_usd=Decimal(1), sell_usd=Decimal(2))
     market.store.put(replace(own_reading("taker_5m", BTC, provider, now - 100 * NS, now), source="coinglass"))
     assert market.reading("taker_5m", BTC, now).source == "coinglass"
-    assert [other.source for other in market.other_readings("taker_5m", BTC, now)] == ["own"]
+    assert [other.source for other in market.other_readings(market.reading("taker_5m", BTC, now), BTC, now)] == ["own"]
     assert market.reading("taker_5m", BTC, now + 21 * NS).source == "own"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pydantic import Field, field_validator
 
 from bot.domain import params
@@ -156,10 +156,21 @@ class DataGuard(GuardBase[D], Generic[D, T]):
         reading: Reading[T] = view.reading(self.needs[0], signal.instrument)
         value, state = reading.value, reading.state(now_ns)
         if value is not None and (state is FRESH or state in self.judges):
-            finding = self.judge(signal, view, value)
+            finding = self._seconded(self.judge(signal, view, value), signal, view, reading)
         else:
             finding = Finding(self._on_missing, _unusable(reading, state, now_ns))
         return self.verdict(finding, reading, now_ns)
+
+    def _seconded(self, finding: Finding, signal: Signal, view: View, deciding: Reading[T]) -> Finding:
+        """Where a second fresh source lies on the other side of the threshold, the verdict says so; the first one decides."""
+        for other in view.other_readings(deciding, signal.instrument):
+            if other.value is None:
+                continue
+            second = self.judge(signal, view, other.value)
+            if second.outcome is not finding.outcome and ABSTAIN not in (second.outcome, finding.outcome):
+                said = f"{other.source} says {second.value or second.reason}, which would {second.outcome}"
+                return structs.replace(finding, reason="; ".join(filter(None, (finding.reason, said))))
+        return finding
 
     @property
     def _on_missing(self) -> Outcome:

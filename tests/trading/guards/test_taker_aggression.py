@@ -67,3 +67,24 @@ def test_another_ratio() -> None:
 def test_no_sales_is_no_ratio() -> None:
     verdict = check("1000000", "0")
     assert (verdict.outcome, verdict.value) == (ABSTAIN, None)
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("1200000", ""),  # on the same side of the threshold
+        ("1100000", "own says 1.1000, which would BLOCK"),
+        (None, ""),
+    ],
+)
+def test_a_second_fresh_source_across_the_threshold_is_told_and_does_not_decide(second: str | None, told: str) -> None:
+    view = FakeView(reading("taker_5m", Taker(buy_usd=Decimal(1500000), sell_usd=Decimal(1000000)), source="coinglass"))
+    value = None if second is None else Taker(buy_usd=Decimal(second), sell_usd=Decimal(1000000))
+    view.seconds = [reading("taker_5m", value, source="own")]
+    verdict = TakerAggression(TakerAggressionParams(), context()).check(signal(), view)
+    assert (verdict.outcome, verdict.value, verdict.reading_source, verdict.reason) == (
+        PASS,
+        "1.5000",
+        "coinglass",
+        told,
+    )
