@@ -8,12 +8,14 @@ operator ordered (a kill, a block) holds in every case.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from bot.app.wiring import Parts
+from bot.app.wiring import Parts, trade_prefix
+from bot.domain.errors import ConfigError
 from bot.domain.events import Emit, Event
 from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
@@ -28,6 +30,7 @@ from bot.domain.orders import (
     OrderUpdate,
     PlaceOrder,
 )
+from bot.trading.exits.recall import number
 from bot.trading.orders import ANSWERS, NEVER_ARRIVED
 from bot.trading.recall import Recall, Told
 from bot.venues.reports import decode_report
@@ -50,6 +53,8 @@ class Past:
     life: int = 0
     life_seq: int = 0  # of the event before its ENGINE_STARTED
     last_ns: int = 0
+    began_usd: Decimal | None = None  # what the account began with; None: told by nobody
+    symbols: set[str] = field(default_factory=set)  # that it has followed
     tape_id: str | None = None
     tape_session: int = 0  # in which the account began to play it
     ended: bool = False  # the last session came to the end of its recording
@@ -61,6 +66,8 @@ class Past:
             session, life = event.data.get("session", 0), event.data.get("life")
             if life is None or life == session:
                 self.life, self.life_seq = session, event.seq - 1
+                self.began_usd, self.symbols = number(event.data.get("began_usd")), set()
+            self.symbols.update(event.data.get("symbols", ()))
             if event.data.get("start") != Start.RESUME:
                 self.tape_session = session
             self.tape_id, self.ended = event.data.get("tape_id"), False
@@ -100,7 +107,7 @@ class Restart:
     def __init__(self, parts: Parts, start: Start, past: Past, instruments: Mapping[str, Instrument]) -> None:
         self._parts, self.start, self._past = parts, start, past
         self._ids = {instrument.unified: instrument.id for instrument in instruments.values()}
-        self.rehearses = rehearses(start, past)
+        self.rehearses = rehearses(start, past, self._ids)
         self.recall = Recall(parts.portfolio, parts.orders, parts.state, self._ids, parts.settings.fees.taker)
 
     async def read(self, journal: Reader) -> None:
@@ -109,10 +116,25 @@ class Restart:
             for event in self._past.ordered:
                 self._parts.state.recall_order(event, self._ids.get(event.symbol or "", ""))
             return
+        for event in self._past.ordered:
+            if event.seq <= self._past.life_seq:  # the account's own events say only what was ordered since it began
+                self._parts.state.recall_order(event, self._ids.get(event.symbol or "", ""))
         async for events in pages(journal, self._past.life_seq):
             self.fold(events)
+        self._refuse_to_forget()
         for external_id in self.recall.signal_ids:
             self._parts.gate.recall(external_id)
+
+    def _refuse_to_forget(self) -> None:
+        """What is open must be followed: nobody would look after it."""
+        still = {p.instrument for p in self._parts.portfolio.positions()}
+        still |= {order.instrument for order in self._parts.portfolio.entries()}
+        left = sorted(still - set(self._ids.values()))
+        if left:
+            raise ConfigError(
+                f"the paper account still trades {', '.join(left)}, which symbols does not name: add it, or begin a new "
+                "account with --fresh"
+            )
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -141,12 +163,25 @@ class Restart:
 
     def told(self) -> list[str]:
         """What a user should know of it."""
+        parts, past = self._parts, self._past
         if self.start is Start.FRESH:
-            kept = [key for key in ("kill",) if key in self._parts.state.causes]
-            return ["HALTED by an earlier kill: `python -m bot resume` ends it"] if kept else []
-        held = sum(1 for _ in self._parts.portfolio.positions())
+            kept = "a new paper account; earlier ones stay in the journal, with what they had open"
+            return [*([kept] if past.life else []), *self._ordered()]
+        held = sum(1 for _ in parts.portfolio.positions())
         where = "the recording where it was left" if self.start is Start.RESUME else "the account of the last session"
-        return [f"going on with {where} ({held} open position(s)); --fresh begins a new paper account"]
+        lines = [f"going on with {where} ({held} open position(s)); --fresh begins a new paper account"]
+        wanted = parts.settings.paper.equity_usd
+        if wanted != parts.began_usd:
+            lines.append(f"paper.equity_usd = {wanted:f} is for a new account: this one began with {parts.began_usd:f}")
+        return [*lines, *self._ordered()]
+
+    def _ordered(self) -> list[str]:
+        """What an operator ordered earlier and still holds."""
+        state = self._parts.state
+        unified = {instrument: symbol for symbol, instrument in self._ids.items()}
+        halted = ["HALTED by an earlier kill: `python -m bot resume` ends it"] if "kill" in state.causes else []
+        blocked = [unified[each] for each in state.blocks if each in unified]
+        return [*halted, *(f"no entries in {each}: `python -m bot block {each} --off` ends it" for each in blocked)]
 
     def waits(self) -> list[Message]:
         """What the desks must hear before the first frame: books that are there, and what open positions wait for."""
@@ -171,7 +206,8 @@ class Restart:
         """The journal is right about a venue that forgot. Nothing that happened meanwhile is made up."""
         parts, state = self._parts, self.recall.venue_state()
         parts.forget_venue_timers()
-        parts.venue.restore(state.wallet_usd, state.held, state.working, state.traded)
+        prefix = trade_prefix(parts.session)  # whatever it made while the recording was read again never happened
+        parts.venue.restore(state.wallet_usd, state.held, state.working, state.traded, prefix)
         for sent in self.recall.in_flight():
             command, order = sent.command, sent.command.order
             if isinstance(command, PlaceOrder) and order.leg != "entry":
@@ -180,8 +216,10 @@ class Restart:
                 parts.report(_lost(command))
 
 
-def rehearses(start: Start, past: Past) -> bool:
-    return start is Start.RESUME and past.tape_session == past.life
+def rehearses(start: Start, past: Past, followed: Container[str]) -> bool:
+    """`followed` are unified symbols: an order in any other could not be placed again."""
+    whole = past.tape_session == past.life and all(symbol in followed for symbol in past.symbols)
+    return start is Start.RESUME and whole
 
 
 def _lost(command: OrderCommand) -> OrderUpdate:

@@ -27,7 +27,7 @@ from bot.app.terminal import Screen
 from bot.app.wiring import Parts, assemble, pick_instruments
 from bot.demo import BUNDLED_TAPE
 from bot.domain.errors import JournalError
-from bot.domain.events import Emit
+from bot.domain.events import Emit, text
 from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar
@@ -193,7 +193,8 @@ class _Session:
                 *(_each(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
                 *((played.on_events,) if isinstance(played, PublicMarket) else ()),
             ),
-            trades_of=earlier.past.life if rehearses(start, earlier.past) else None,
+            trades_of=earlier.past.life if rehearses(start, earlier.past, settings.symbols) else None,
+            began_usd=None if start is Start.FRESH else earlier.past.began_usd,
         )
         parts.life = journal.session if start is Start.FRESH else earlier.past.life
         self._restart = Restart(parts, start, earlier.past, instruments)
@@ -291,6 +292,7 @@ def begin(parts: Parts, tape: Played, restart: Restart | None = None) -> Iterato
     parts.started_ns = parts.engine.now_ns
     start = Start.FRESH if restart is None else restart.start
     data = {**_facts(parts, tape), "tape_id": tape.id, "life": parts.life or parts.session, "start": start}
+    data["began_usd"] = text(parts.began_usd)
     parts.engine.note(Emit(kind="ENGINE_STARTED", source="engine", data=data))
     messages = [] if restart is None else restart.waits()
     if messages:

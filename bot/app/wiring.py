@@ -137,6 +137,7 @@ class Parts:
     timers: Timers
     started_ns: int = 0  # engine time at which it began
     life: int = 0  # session in which its paper account began; 0: this one
+    began_usd: Decimal = Decimal(0)  # what that account began with
 
     def operator(self, raw: bytes) -> None:
         """Put an operator's request (JSON of an OperatorRequest) into the account lane."""
@@ -193,9 +194,11 @@ def assemble(
     observers: Sequence[Observer],
     unfollowed: frozenset[str] = frozenset(),
     trades_of: int | None = None,
+    began_usd: Decimal | None = None,
 ) -> Parts:
     """`unfollowed` are symbols that the feed carries too and that are passed over; `trades_of` is the session that paper trades
-    are numbered for (default: this one), an earlier one when its venue is lived through again."""
+    are numbered for (default: this one), an earlier one when its venue is lived through again; `began_usd` is what the paper account
+    began with (default: what the settings say)."""
     inbox, timers, watches, commands = Inbox(), Timers(), Watches(), list[OrderCommand]()
     ids = IdSource(account=settings.account, session=session)
     log = EventLog(
@@ -210,7 +213,8 @@ def assemble(
         regime=settings.regime,
     )
     market = Market(list(instruments.values()), params)
-    portfolio = Portfolio(settings.paper.equity_usd, lambda i: _mark(market.market(i)), settings.fees.taker)
+    began_usd = settings.paper.equity_usd if began_usd is None else began_usd
+    portfolio = Portfolio(began_usd, lambda i: _mark(market.market(i)), settings.fees.taker)
     state = State(portfolio, settings.risk)
     view = LiveView(market, portfolio, state, instruments)
 
@@ -222,8 +226,8 @@ def assemble(
             instruments,
             settings.fees,
             settings.paper,
-            wallet_usd=settings.paper.equity_usd,
-            trade_prefix=f"{trades_of or session}T",
+            wallet_usd=began_usd,
+            trade_prefix=trade_prefix(trades_of or session),
         ),
         settings.paper,
         schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
@@ -281,6 +285,7 @@ def assemble(
         executor=executor,
         venue=venue,
         timers=timers,
+        began_usd=began_usd,
     )
 
 
@@ -348,6 +353,11 @@ def size_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> Siz
         correlations=Correlations(settings.risk.correlation_half_life_bars),
         brackets=brackets_of(instruments, settings.paper),
     )
+
+
+def trade_prefix(session: int) -> str:
+    """Before the numbers of the paper trades that a session makes, so that each has an id of its own."""
+    return f"{session}T"
 
 
 def build_guards(settings: Settings) -> tuple[str, list[Guard]]:

@@ -45,8 +45,8 @@ def print_status(status: Row) -> None:
     abandoned = status["abandoned"]["positions"]
     if abandoned:
         console.print(
-            f"[yellow]{len(abandoned)} paper position(s) were open when their session ended; "
-            "they are not carried into the next session[/yellow]"
+            f"[yellow]{len(abandoned)} position(s) of earlier paper accounts were open when a new account replaced theirs"
+            "[/yellow]"
         )
 
 

@@ -117,13 +117,18 @@ class Matching:
         held: Iterable[Held],
         working: Iterable[Resting],
         traded: Iterable[tuple[int, Decimal]] = (),
+        trade_prefix: str | None = None,
     ) -> None:
         """Go on with an account after a restart. Orders stand at the back of their level as it is first seen, and nothing that
         the market did meanwhile is made up; a stop that mark is beyond by then goes off at the first mark.
 
-        `traded` is (engine time, USD) of the last 30 days' fills, where fees go by volume.
+        `traded` is (engine time, USD) of the last 30 days' fills, where fees go by volume. A venue that
+        has made trades which the account does not know of needs another `trade_prefix`, or later ones would pass for these.
         """
         self.account.restore(wallet_usd, held, traded)
+        if trade_prefix is not None:
+            self._trade_prefix = trade_prefix
+            self._trades.clear()
         self._working.clear()
         for each in working:
             work = _Working(each.order, each.filled)

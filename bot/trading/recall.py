@@ -95,8 +95,9 @@ class Recall:
         }
 
     def apply(self, event: Event) -> None:
-        data, instrument = event.data, self._instruments.get(event.symbol or "", "")
-        self._state.recall(event, instrument)
+        symbol = event.symbol or ""
+        data, instrument = event.data, self._instruments.get(symbol, symbol)  # what is not followed goes by its symbol
+        self._state.recall(event, self._instruments.get(symbol, ""))
         handler = self._handlers.get(event.kind)
         if handler is not None:
             handler(event, data, instrument)

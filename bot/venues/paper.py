@@ -81,10 +81,14 @@ class PaperVenue:
         held: Iterable[Held],
         working: Iterable[Resting],
         traded: Iterable[tuple[int, Decimal]] = (),
+        trade_prefix: str | None = None,
     ) -> None:
         """Go on after a restart, see `Matching.restore`. Commands that were on their way are sent again with the time of their
         decision: they draw the same delay. A funding time that passed meanwhile is not booked."""
-        self._matching.restore(wallet_usd, held, working, traded)
+        self._in_flight.clear()
+        self._settling.clear()
+        self._funding = FundingBook(self._matching.account)  # what comes next is told with every mark price
+        self._matching.restore(wallet_usd, held, working, traded, trade_prefix)
 
     # --- commands --------------------------------------------------------------------------------------------------
 

@@ -341,6 +341,22 @@ def bought(quantity: str = "1", **rig: Any) -> Rig:
     return made
 
 
+def test_a_funding_time_that_is_told_again_after_a_restart_is_booked() -> None:
+    """Its timer went with the venue that forgot."""
+    rig = bought("2")
+    due_ns = T0 + 3600 * NS
+    rig.market.funding_rate, rig.market.next_funding_ns = 0.0001, due_ns
+    rig.mark()
+    account = rig.venue.account
+    rig.timers.clear()
+    rig.venue.restore(account.wallet_usd, account.held(), [])
+    rig.now_ns, rig.market.mark = due_ns - NS, 65000.0
+    rig.mark()
+    for _, _, key in list(rig.timers):
+        rig.venue.on_timer(key, rig.market_of)
+    assert [told.usd for told in rig.fundings()] == [D(-13)]
+
+
 def test_funding_is_booked_a_minute_after_its_time_at_the_mark_and_rate_before_it() -> None:
     rig = bought("2")
     due_ns = T0 + 3600 * NS
