@@ -185,9 +185,18 @@ class Layers:
             if upper in self._by_env:
                 self._add(self._by_env[upper], value, f"{source} {name}")
             elif head in self._by_env and dict in self._by_env[head].types:
-                self._add(self._by_env[head], {key: value}, f"{source} {name}")
+                self._item(self._by_env[head], key, value, f"{source} {name}")
             else:
                 self._unknown(upper, source, self._by_env)
+
+    def _item(self, leaf: Leaf, key: str, value: str, source: str) -> None:
+        """One entry of a table; a list is written as JSON there, as in the whole table."""
+        try:
+            item = _json(value) if value.lstrip().startswith("[") else value
+        except ValueError as error:
+            self._mistake(f"{leaf.name}.{key}", str(error), value, source)
+            return
+        self._add(leaf, {key: item}, source)
 
     def _public(self, leaf: Leaf, value: Any, source: str) -> None:
         if leaf.secret:

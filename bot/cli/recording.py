@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,8 @@ def import_(
         instruments = known_instruments(venue)
     else:
         instruments, left_out = listed_instruments(venue, exchange_info)
-    report = import_capture(capture, out, venue=venue, instruments=instruments.values(), warmup=warmup or ())
+    with _into(out):
+        report = import_capture(capture, out, venue=venue, instruments=instruments.values(), warmup=warmup or ())
     if as_json:
         print_json({**to_builtins(report), "instruments_left_out": left_out})
         return
@@ -82,7 +84,8 @@ def synthetic(
 
     scenario = preset(name, seed=seed, hours=hours, symbols=symbols)
     shown = sys.stderr.isatty() and not as_json
-    written = write_tape(scenario, out, progress=_share_of(scenario.start_ns, scenario.seconds) if shown else None)
+    with _into(out):
+        written = write_tape(scenario, out, progress=_share_of(scenario.start_ns, scenario.seconds) if shown else None)
     if shown:
         print("\r", end="", file=sys.stderr)
     if as_json:
@@ -90,6 +93,17 @@ def synthetic(
         return
     print(f"{written.frames:,} frames of {scenario.seconds / 3600:g} h, {len(scenario.coins)} symbol(s) -> {out}")
     print(written.origin)
+
+
+@contextmanager
+def _into(out: Path) -> Iterator[None]:
+    """What the file system refuses (a folder that cannot be made, a full disk) is told in a line."""
+    from bot.domain.errors import TapeError
+
+    try:
+        yield
+    except OSError as error:
+        raise TapeError(f"{out} cannot be written: {error.strerror or error}") from None
 
 
 def _share_of(start_ns: int, seconds: int) -> Callable[[int], None]:

@@ -28,7 +28,13 @@ _FUNDING = "funding"
 
 
 class PaperParams(FillParams):
-    equity_usd: Decimal = Field(Decimal(10000), gt=0, description="wallet at the start of a paper session")
+    equity_usd: Decimal = Field(
+        Decimal(10000),
+        gt=0,
+        le=10**12,  # sums are exact to the last digit up to there, and far beyond
+        decimal_places=8,
+        description="wallet at the start of a new paper account",
+    )
     latency_ms: int = Field(150, ge=0, le=60_000, description="from decision to the venue's matching engine, median")
     latency_p99_ms: int = Field(600, ge=0, le=600_000, description="of 100 commands one takes longer; 0: all the same")
 

@@ -508,3 +508,18 @@ def test_the_example_loads_as_it_is_and_holds_the_defaults() -> None:
 def test_bars_that_a_rule_needs_and_nobody_keeps_are_told_before_the_start(env: dict[str, str], told: str) -> None:
     assert unsupported(load(env))[0] == [told]
     assert unsupported(load({**env, "BOT_BARS__WIDTHS_S": "60,120,300"}))[0] == []
+
+
+def test_a_table_of_one_coin_can_be_a_list() -> None:
+    settings = load({"BOT_PAPER__BRACKETS__BTC": "[[1000, 1], [2000, 2.5]]"})
+    assert settings.paper.brackets == {
+        "BTC": ((Decimal(1000), Decimal(1)), (Decimal(2000), Decimal("2.5"))),
+    }
+    assert "not valid JSON" in refused({"BOT_PAPER__BRACKETS__BTC": "[[1000,"})
+
+
+@pytest.mark.parametrize("usd", ["1e13", "1000000000000.1", "0", "0.000000001", "nan", "inf"])
+def test_an_equity_that_sums_would_not_be_exact_with_is_refused(usd: str) -> None:
+    """Beyond 28 digits a fee would be lost in rounding."""
+    assert "paper.equity_usd" in refused({"BOT_PAPER__EQUITY_USD": usd})
+    assert load({"BOT_PAPER__EQUITY_USD": "1000000000000"}).paper.equity_usd == 10**12

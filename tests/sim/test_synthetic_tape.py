@@ -289,3 +289,10 @@ def test_progress_is_told_of_the_time_of_the_market(tmp_path: Path, monkeypatch:
     assert len(told) > 5
     assert told == sorted(told)
     assert START_NS - NS < told[0] < told[-1] < START_NS + 601 * NS
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = called("record", "synthetic", "file/tape", "--hours", 0.05, cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "bot: file/tape cannot be written: Not a directory\n"
