@@ -33,6 +33,7 @@ from bot.domain.orders import (
 from bot.trading.exits.recall import number
 from bot.trading.orders import ANSWERS, NEVER_ARRIVED
 from bot.trading.recall import Recall, Told
+from bot.trading.state import RESUMABLE
 from bot.venues.reports import decode_report
 
 PAGE = 2_000
@@ -176,10 +177,14 @@ class Restart:
         return [*lines, *self._ordered()]
 
     def _ordered(self) -> list[str]:
-        """What an operator ordered earlier and still holds."""
+        """What was ordered earlier, or latched, and still holds."""
         state = self._parts.state
         unified = {instrument: symbol for symbol, instrument in self._ids.items()}
-        halted = ["HALTED by an earlier kill: `python -m bot resume` ends it"] if "kill" in state.causes else []
+        halted = [
+            f"{cause.state}, {cause.reason}: `python -m bot resume` ends it"
+            for key, cause in state.causes.items()
+            if key in RESUMABLE
+        ]
         blocked = [unified[each] for each in state.blocks if each in unified]
         return [*halted, *(f"no entries in {each}: `python -m bot block {each} --off` ends it" for each in blocked)]
 

@@ -130,7 +130,10 @@ def print_orders(rows: list[Row]) -> None:
     table = _table("time", "leg", "order", "filled", "status", "reason")
     for row in rows:
         at = row["price"] or row["stop_price"] or ""
-        order = f"{row['side']} {row['quantity']} {row['symbol']} {row['type']} {at}"
+        quantity = (
+            "all" if row.get("close_position") else row["quantity"]
+        )  # it closes whatever is open when it triggers
+        order = f"{row['side']} {quantity} {row['symbol']} {row['type']} {at}"
         table.add_row(clock_text(row["ts"]), row["leg"], order, row["filled"], row["status"], row["reason"] or "")
     _print(table, rows, "no order")
 
@@ -178,7 +181,8 @@ def print_why(story: Row | None) -> None:
         close = story["close"]
         console.print(
             f"closed by {close['reason']} at {close['exit_price']} after {close['held_s']:.1f} s: "
-            f"{float(close['pnl_usd']):+.2f} USD ({close['pnl_r']:+.2f} R), fees {float(close['fees_usd']):.2f} USD"
+            f"{float(close['pnl_usd']):+.2f} USD ({close['pnl_r']:+.2f} R), fees {float(close['fees_usd']):.2f} USD, "
+            f"funding {float(close['funding_usd']):+.2f} USD"
         )
 
 

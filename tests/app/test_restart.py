@@ -9,7 +9,7 @@ import pytest
 from bot.app.restart import Past, Restart, Start, rehearses
 from bot.domain.errors import ConfigError
 from bot.domain.events import Event
-from bot.domain.messages import CloseRequest
+from bot.domain.messages import BlockRequest, CloseRequest, KillRequest, PauseRequest
 from bot.domain.values import Direction
 from tests.world import COIN, World, settings
 
@@ -85,3 +85,17 @@ def test_a_recording_is_lived_through_again_only_with_all_that_was_traded_on_it(
     assert rehearses(Start.RESUME, past, ["A/USDT:USDT", "B/USDT:USDT"])
     assert not rehearses(Start.RESUME, past, ["B/USDT:USDT"])
     assert not rehearses(Start.CARRY, past, ["A/USDT:USDT"])
+
+
+async def test_why_there_are_no_entries_is_told_at_the_start() -> None:
+    world = World()
+    for request in (PauseRequest(), KillRequest(), BlockRequest(instrument=COIN.id)):
+        world.say(request)
+    world._session += 1
+    restart = Restart(world._assembled(), Start.CARRY, past_of(world.events), {COIN.id: COIN})
+    await restart.read(Journal(world.events))
+    assert restart.told()[1:] == [
+        "REDUCING, paused by operator: `python -m bot resume` ends it",
+        "HALTED, killed by operator: `python -m bot resume` ends it",
+        f"no entries in {COIN.unified}: `python -m bot block {COIN.unified} --off` ends it",
+    ]
