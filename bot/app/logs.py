@@ -153,7 +153,7 @@ def _closed(event: Event) -> str:
     return (
         f"CLOSED {event.symbol} by {data['reason']} at {data['exit_price']}: "
         f"{float(data['pnl_usd']):+.2f} USD ({data['pnl_r']:+.2f} R) after {data['held_s']:.0f} s, fees {float(data['fees_usd']):.2f}"
-        + (f", funding {float(data['funding_usd']):+.2f}" if float(data["funding_usd"]) else "")
+        + (f", funding {float(data['funding_usd']):+.2f}" if float(data["funding_usd"] or 0) else "")
     )
 
 

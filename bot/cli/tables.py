@@ -179,10 +179,11 @@ def print_why(story: Row | None) -> None:
         )
     if story["close"] is not None:
         close = story["close"]
+        funding = "unknown" if close["funding_usd"] is None else f"{float(close['funding_usd']):+.2f} USD"
         console.print(
             f"closed by {close['reason']} at {close['exit_price']} after {close['held_s']:.1f} s: "
             f"{float(close['pnl_usd']):+.2f} USD ({close['pnl_r']:+.2f} R), fees {float(close['fees_usd']):.2f} USD, "
-            f"funding {float(close['funding_usd']):+.2f} USD"
+            f"funding {funding}"
         )
 
 

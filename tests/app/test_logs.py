@@ -83,8 +83,10 @@ def test_a_true_trend_opening_tells_the_max_pain_gap_and_the_hold() -> None:
     assert "held" not in plain
 
 
-@pytest.mark.parametrize(("usd", "said"), [("0", "fees 2.00"), ("-1.254", "fees 2.00, funding -1.25")])
-def test_the_end_of_a_position_tells_the_funding_it_had(usd: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("usd", "said"), [("0", "fees 2.00"), (None, "fees 2.00"), ("-1.254", "fees 2.00, funding -1.25")]
+)
+def test_the_end_of_a_position_tells_the_funding_it_had(usd: str | None, said: str) -> None:
     close = {"reason": "stop", "exit_price": "1", "held_s": 1.0, "pnl_usd": "-5", "pnl_r": -1.0, "fees_usd": "2"}
     assert str(describe(event("POSITION_CLOSED", **close, funding_usd=usd))).endswith(said)
 

@@ -32,12 +32,13 @@ def test_an_order_that_closes_whatever_is_open_is_not_told_with_the_quantity_of_
     assert said in capture.get()
 
 
-def test_the_end_of_a_position_tells_its_funding() -> None:
+@pytest.mark.parametrize(("usd", "said"), [("-1.254", "-1.25 USD"), (None, "unknown")])
+def test_the_end_of_a_position_tells_its_funding(usd: str | None, said: str) -> None:
     """Without it result and fees would not add up."""
     signal = {"direction": "long", "symbol": "S", "strategy": "ofi", "strength": 1.0, "price": "1", "ts": 0}
     close = {"reason": "stop", "exit_price": "1", "held_s": 1.0, "pnl_usd": "-5", "pnl_r": -1.0, "fees_usd": "2"}
     story: dict[str, Any] = {"signal": signal | {"signal_id": "x"}, "verdicts": [], "orders": [], "exits": []}
     decided: dict[str, Any] = dict.fromkeys(("decision", "position", "expired", "refused"))
     with tables.console.capture() as capture:
-        tables.print_why(story | decided | {"close": close | {"funding_usd": "-1.254"}})
-    assert "fees 2.00 USD, funding -1.25 USD" in capture.get()
+        tables.print_why(story | decided | {"close": close | {"funding_usd": usd}})
+    assert f"fees 2.00 USD, funding {said}" in capture.get()
