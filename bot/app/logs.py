@@ -204,6 +204,7 @@ _TELL: dict[str, Callable[[Event], str]] = {
     "EXIT_DEFERRED": lambda e: (
         f"exit deferred ({e.data['wanted']}): force-hold for {e.data['hold_remaining_s']:.0f} s more"
     ),
+    "EXIT_DROPPED": lambda e: f"deferred exit dropped ({e.data['wanted']}): {e.data['reason']}",
     "ORDER_REJECTED": lambda e: f"order REJECTED ({e.data['leg']}): {e.data['reason']}",
     "STATE": lambda e: f"state {e.data['was']} -> {e.data['state']}: {e.data['reason']}",
     "KILL_SWITCH": lambda e: f"KILL by {e.data['reason']}{', every position is closed' if e.data['flatten'] else ''}",

@@ -31,6 +31,7 @@ from bot.domain.events import Emit, text
 from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar
+from bot.domain.ports import Observer
 from bot.domain.values import NS
 from bot.journal.digest import Digest
 from bot.journal.lock import InstanceLock, load_or_create_token
@@ -118,8 +119,13 @@ async def _open(settings: Settings) -> tuple[Played, RealClock | TapeClock]:
     return await PublicMarket.open(settings.venue.rest_url, settings.venue.ws_url, clock), clock
 
 
-def replay(settings: Settings, *, progress: Callable[[int], None] | None = None) -> Outcome:
-    """Play a tape as fast as it goes; paper fills are computed anew. Same tape and settings, same digest."""
+def replay(
+    settings: Settings, *, progress: Callable[[int], None] | None = None, observers: Sequence[Observer] = ()
+) -> Outcome:
+    """Play a tape as fast as it goes; paper fills are computed anew. Same tape and settings, same digest.
+
+    `observers` are shown every event as it is noted; no file keeps them.
+    """
     tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
     projection, digest = Projection(), Digest()
     instruments = pick_instruments(settings, tape.instruments)
@@ -131,7 +137,7 @@ def replay(settings: Settings, *, progress: Callable[[int], None] | None = None)
         last_seq=0,
         clock=TapeClock(),
         unfollowed=_unfollowed(tape, instruments),
-        observers=(digest.update, _each(projection)),
+        observers=(digest.update, _each(projection), *observers),
     )
     for count, frame in enumerate(begin(parts, tape), 1):
         if not parts.inbox.offer_data(frame):

@@ -33,6 +33,7 @@ _STORY = (
     "CLOSE_REFUSED",
     "TRAIL_ADVANCED",
     "EXIT_DECIDED",
+    "EXIT_DROPPED",
     "DUST_LEFT",
 )
 """What happened to an open position, told in `why`."""
@@ -77,6 +78,7 @@ class Projection:
             **dict.fromkeys(("POSITION_OPENED", "POSITION_ADOPTED"), self._position_opened),
             **dict.fromkeys(_STORY, self._told),
             "POSITION_CLOSED": self._position_closed,
+            "FUNDING": self._funding,
             "MAX_PAIN_RESULT": self._max_pain_result,
             "STRATEGY_ERROR": self._strategy_error,
             "STRATEGY_OFF": self._strategy_error,
@@ -225,6 +227,11 @@ class Projection:
         position.close(event.ts, data)
         del self._positions[data["position_id"]]
         self._positions[data["position_id"]] = position  # kept in the order in which they closed
+
+    def _funding(self, event: Event, data: Data) -> None:
+        position = self._positions.get(data["position_id"] or "")
+        if position is not None and position.state is PositionState.CLOSED and data.get("after_close"):
+            position.funded_late(data)
 
     def _max_pain_result(self, event: Event, data: Data) -> None:
         self._position_of(event, data).max_pain_result = _stamped(event, data)

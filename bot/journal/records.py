@@ -89,6 +89,8 @@ class Totals:
             self.fees.add(data)
         elif kind == "POSITION_CLOSED":
             self.realised += Decimal(data["pnl_usd"])
+        elif kind == "FUNDING" and data.get("after_close"):
+            self.realised += Decimal(data["usd"])
 
     def view(self) -> Data:
         return {
@@ -196,6 +198,11 @@ class PositionRecord:
         for order in self.orders:
             if order.filled and not order.state.finished:  # a stop for all of it ends with less than it was placed for
                 order.state = OrderState.FILLED
+
+    def funded_late(self, data: Data) -> None:
+        """Funding that was booked after the close."""
+        pnl = Decimal(self.closed["pnl_usd"]) + Decimal(data["usd"])
+        self.closed |= {"pnl_usd": text(pnl), "funding_usd": data["funding_usd"]}
 
     def result(self) -> Data:
         return {"state": self.state.value} | {name: self.closed.get(name) for name in ("reason", "pnl_usd", "pnl_r")}

@@ -90,10 +90,10 @@ def _random() -> dict[str, Any]:
 
 
 def _day() -> dict[str, Any]:
-    """From noon to noon UTC, so that the budgets and limits of a day begin anew in the middle."""
+    """From 15:15 UTC: funding at 16:00 falls into the first force-hold, and the budgets and limits of a day begin anew on the way."""
     return {
         "seconds": 24 * _HOUR_S,
-        "start_ns": _MIDNIGHT_NS + 12 * _HOUR_S * NS,
+        "start_ns": _MIDNIGHT_NS + 61 * _HOUR_S // 4 * NS,
         "segments": _DAY,
         "history": _hours(10, Motion.TREND, drift_bps_h=40, volatility=0.6),
         "walls": tuple(_day_walls("BTCUSDT")),
@@ -101,15 +101,17 @@ def _day() -> dict[str, Any]:
 
 
 _DAY = (
-    _hours(1.5, Motion.TREND, drift_bps_h=50, volatility=0.6, max_pain_pct=1.2),
-    _hours(1.25, Motion.TREND, drift_bps_h=220, volatility=0.6, max_pain_pct=4.5),
+    _hours(1.5, Motion.TREND, drift_bps_h=50, volatility=0.6, max_pain_pct=1.2),  # held 45 min
+    _hours(1.25, Motion.TREND, drift_bps_h=220, volatility=0.6, max_pain_pct=4.5),  # 75 min, or until the last target
     _hours(0.5, Motion.TREND, drift_bps_h=-500, volatility=0.6, max_pain_pct=4.5),  # stops out who is held long
-    _hours(2.75, Motion.TREND, drift_bps_h=60, volatility=0.6, max_pain_pct=1.0),
-    _hours(2.5, Motion.RANDOM, volatility=0.5, max_pain_pct=-1.0),
-    _hours(6.5, Motion.TREND, drift_bps_h=-60, volatility=0.6, max_pain_pct=-3.0),
+    _hours(0.75, Motion.TREND, drift_bps_h=60, volatility=0.6, max_pain_pct=1.0),
+    _hours(0.25, Motion.RANDOM, volatility=0.5, max_pain_pct=-1.0),
+    _hours(
+        10.0, Motion.TREND, drift_bps_h=-60, volatility=0.6, max_pain_pct=-6.0
+    ),  # from midnight first 75 min, then 45
     _hours(0.5, Motion.RANDOM, volatility=1.5, max_pain_pct=2.5),
     _hours(5.0, Motion.REVERT, volatility=1.3, max_pain_pct=0.5),
-    _hours(3.5, Motion.TREND, drift_bps_h=80, volatility=0.6, max_pain_pct=2.6),
+    _hours(4.25, Motion.TREND, drift_bps_h=80, volatility=0.6, max_pain_pct=2.6),
 )
 
 

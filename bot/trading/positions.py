@@ -102,7 +102,7 @@ class Positions:
             case KillRequest() | FlattenRequest():
                 return self._cancel_entries("killed")
             case Funding():
-                return self._funded(message)
+                return self._funded(message, view)
             case Transfer():
                 return self._transferred(message)
             case _:
@@ -246,7 +246,8 @@ class Positions:
 
     # --- money that no fill brings ---
 
-    def _funded(self, funding: Funding) -> list[Message]:
+    def _funded(self, funding: Funding, view: View) -> list[Message]:
+        """What is booked after the close that pays it is not in what POSITION_CLOSED told: it says so, with the new sum."""
         if not self._portfolio.book_funding(funding):
             return []
         position = self._portfolio.last_position(funding.instrument)
@@ -260,6 +261,8 @@ class Positions:
         }
         if position is None:  # the venue paid for what we know nothing of
             return [Emit(kind="FUNDING", instrument=funding.instrument, source=self.name, data=data)]
+        so_far = position.funding_usd(view.now_ns)
+        data |= {"after_close": position.quantity == 0, "funding_usd": None if so_far is None else text(so_far)}
         return [position.event("FUNDING", self.name, data)]
 
     def _transferred(self, transfer: Transfer) -> list[Message]:

@@ -256,6 +256,17 @@ def test_a_closed_position() -> None:
     assert picked(projection.status(), "closed", "realised_pnl_usd", "open_positions") == (1, "-162.5", 0)
 
 
+@pytest.mark.parametrize(("late", "pnl", "funding"), [(True, "-164.5", "-2"), (False, "-162.5", None)])
+def test_funding_that_comes_after_the_close_belongs_to_what_closed(late: bool, pnl: str, funding: str | None) -> None:
+    """Before the close it is in what POSITION_CLOSED tells."""
+    script = trade().fill("X1", "sell", "64350", "0.4").closed(funding_usd=None)
+    script.add("FUNDING", position_id="P1", usd="-2", after_close=late, funding_usd="-2")
+    script.add("FUNDING", position_id=None, usd="-5")
+    projection = folded(script.events)
+    assert picked(projection.closed()[0], "pnl_usd", "funding_usd") == (pnl, funding)
+    assert projection.status()["realised_pnl_usd"] == pnl
+
+
 def test_a_stop_for_everything_is_done_when_the_position_is() -> None:
     """It was placed for 0.4; the ladder had sold 0.3 before it triggered."""
     script = trade()

@@ -289,6 +289,19 @@ def test_a_deferred_reversal_runs_only_if_its_signal_is_at_most_15_minutes_old(s
     desks.at(signal_at_s).decide(Direction.SHORT, reversal=True)
     desks.fire(f"hold:{desks.position_id}")  # at 2,700 s
     assert bool(desks.orders("close")) is runs
+    assert [(d["wanted"], d["reason"]) for d in desks.told("EXIT_DROPPED")] == (
+        [] if runs else [("reversal", "the newest opposite signal is 901 s old, limit 900 s")]
+    )
+
+
+def test_a_deferred_exit_of_what_is_leaving_already_is_not_told_as_dropped() -> None:
+    desks = Desks(trending())
+    desks.open()
+    desks.at(100).decide(Direction.SHORT, reversal=True)
+    desks.at(200).say(CloseRequest(instrument=BTC))
+    desks.fire(f"hold:{desks.position_id}")
+    assert [order.reason for order in desks.orders("close")] == ["operator"]
+    assert not desks.told("EXIT_DROPPED")
 
 
 def test_without_a_hold_a_reversal_closes_at_once_and_does_not_flip() -> None:

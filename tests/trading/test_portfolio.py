@@ -73,6 +73,8 @@ def test_funding_is_booked_once_on_the_position_and_journaled() -> None:
         "mark": "65000",
         "quantity": "0.04",
         "usd": "-1.3",
+        "after_close": False,
+        "funding_usd": "-1.3",
     }
     desks.fill(desks.orders("stop")[0], "65000", "0.04")
     closed = desks.event("POSITION_CLOSED")
@@ -89,7 +91,8 @@ def test_funding_reported_after_the_close_is_booked_on_what_closed() -> None:
     assert desks.event("POSITION_CLOSED")["funding_usd"] == "0"
     desks.at(AFTER_S)
     desks.say(funding())
-    assert desks.event("FUNDING")["position_id"] == position_id
+    told = desks.event("FUNDING")
+    assert (told["position_id"], told["after_close"], told["funding_usd"]) == (position_id, True, "-1.3")
     assert desks.portfolio.wallet_usd == Decimal("9998.7")
 
 

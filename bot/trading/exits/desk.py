@@ -32,7 +32,7 @@ from bot.domain.messages import (
 )
 from bot.domain.orders import CancelOrder, OrderStatus
 from bot.domain.ports import IdFactory, View
-from bot.domain.values import Decision
+from bot.domain.values import NS, Decision
 from bot.trading.costs import FeeParams
 from bot.trading.exits.hold import ExitParams, HoldParams, reversal_due
 from bot.trading.exits.ladder import LadderParams
@@ -225,13 +225,20 @@ class Exits:
         return self._leaving.discretionary(plan, position, REVERSAL, view)
 
     def _hold_over(self, plan: Plan, position: Position, view: View) -> list[Message]:
-        """A deferred exit runs now if its condition still holds."""
+        """A deferred exit runs now if its condition still holds; one that is dropped is told."""
         due = reversal_due(position.direction, plan.newest_allowed, view.now_ns, self._hold)
         if REVERSAL in plan.deferred and due:
             return self._leaving.leave(plan, position, REVERSAL, view)
+        told = [self._dropped(plan, position, view)] if REVERSAL in plan.deferred and not plan.close_reason else []
         if TIME_STOP in plan.deferred:  # time does not run back
-            return self._leaving.leave(plan, position, TIME_STOP, view)
-        return self._tightening.trail(plan, position, view) if TRAILING in plan.deferred else []
+            return [*told, *self._leaving.leave(plan, position, TIME_STOP, view)]
+        return [*told, *(self._tightening.trail(plan, position, view) if TRAILING in plan.deferred else [])]
+
+    def _dropped(self, plan: Plan, position: Position, view: View) -> Message:
+        _, signal_ns = plan.newest_allowed or ("", position.opened_ns)
+        age_s = round((view.now_ns - signal_ns) / NS, 3)
+        reason = f"the newest opposite signal is {age_s:g} s old, limit {self._hold.reversal_max_age_s} s"
+        return position.event("EXIT_DROPPED", "exits", {"wanted": REVERSAL, "reason": reason})
 
     # --- the operator ---
 
