@@ -174,9 +174,8 @@ def print_why(story: Row | None) -> None:
     if story["position"] is not None:
         _print_position(story["position"])
     for step in story["exits"]:
-        console.print(
-            "  " + ", ".join(f"{key} {value}" for key, value in step.items() if key not in ("seq", "ts", "position_id"))
-        )
+        told = ", ".join(f"{key} {value}" for key, value in step.items() if key not in ("seq", "ts", "position_id"))
+        console.print(f"  {clock_text(step['ts'])} {told}")
     if story["close"] is not None:
         close = story["close"]
         funding = "unknown" if close["funding_usd"] is None else f"{float(close['funding_usd']):+.2f} USD"

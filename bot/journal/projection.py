@@ -230,7 +230,10 @@ class Projection:
 
     def _funding(self, event: Event, data: Data) -> None:
         position = self._positions.get(data["position_id"] or "")
-        if position is not None and position.state is PositionState.CLOSED and data.get("after_close"):
+        if position is None:
+            return
+        position.story.append({"kind": event.kind} | _stamped(event, data))
+        if position.state is PositionState.CLOSED and data.get("after_close"):
             position.funded_late(data)
 
     def _max_pain_result(self, event: Event, data: Data) -> None:

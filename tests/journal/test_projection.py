@@ -265,6 +265,7 @@ def test_funding_that_comes_after_the_close_belongs_to_what_closed(late: bool, p
     projection = folded(script.events)
     assert picked(projection.closed()[0], "pnl_usd", "funding_usd") == (pnl, funding)
     assert projection.status()["realised_pnl_usd"] == pnl
+    assert [each["usd"] for each in (projection.why("S1") or {})["exits"]] == ["-2"]
 
 
 def test_a_stop_for_everything_is_done_when_the_position_is() -> None:
