@@ -93,7 +93,7 @@ def _day() -> dict[str, Any]:
     """From 15:15 UTC: funding at 16:00 falls into the first force-hold, and the budgets and limits of a day begin anew on the way.
 
     With seed 29 and the strategies `ofi` and `trend` there is one of each: holds of 45 and 75 minutes that run to their end,
-    deferred exits that run and that are dropped, a stop-out, a stop at break-even, full and partial take-profits, targets
+    deferred exits that run and that are dropped, a stop-out, stops moved to break-even, a full and a part take-profit, targets
     before walls and back, funding, and budgets that are used up. `tests/e2e/test_synthetic_day.py` plays it."""
     return {
         "seconds": 24 * _HOUR_S,

@@ -240,8 +240,8 @@ def test_every_close_has_a_reason_and_the_orders_that_go_with_it(day: Day) -> No
         assert closed["reason"] == expected
         seen[expected] += 1
     assert set(seen) == REASONS
-    stops = [life for life, closed in day.closed() if closed["reason"] == "stop"]
-    assert all(life.of("BREAK_EVEN") or closed["pnl_r"] < -1 for life in stops if (closed := life.closed))
+    stopped = [(life, closed) for life, closed in day.closed() if closed["reason"] == "stop"]
+    assert all(life.of("BREAK_EVEN") or closed["pnl_r"] < -1 for life, closed in stopped)
     assert any({fill["leg"] for fill in life.fills} == {"entry", "tier_1", "close"} for life in day.lives)
 
 
