@@ -79,6 +79,8 @@ class CatchUp:
                 self._at(frame.recv_ns)
                 self._handler.apply(frame, self._view.now_ns)
                 self._collect()
+        else:
+            self._fire(until_ns, None)  # the journal goes on where no market message is
         self._at(until_ns + 1)  # what left at the last moment
         self._view.now_ns = until_ns
         return rest
@@ -86,8 +88,8 @@ class CatchUp:
     def _start(self, now_ns: int) -> None:
         self._timers.set(ENGINE, SAMPLE, (now_ns // NS + 1) * NS)
 
-    def _fire(self, until_ns: int, ahead: Frame) -> None:
-        while (due_ns := self._timers.next_due()) is not None and due_ns <= until_ns:
+    def _fire(self, until_ns: int, ahead: Frame | None) -> None:
+        while (due_ns := self._next_due(until_ns)) is not None:
             timer = self._timers.pop()
             self._at(timer.due_ns)
             if timer.desk == ENGINE:
@@ -97,6 +99,17 @@ class CatchUp:
             elif timer.desk in self._owners:
                 self._owners[timer.desk](timer.key)
             self._collect()
+
+    def _next_due(self, until_ns: int) -> int | None:
+        """The next timer there is once every order that left before it has left: each may bring one that is sooner."""
+        while True:
+            due_ns = self._timers.next_due()
+            if due_ns is not None and due_ns > until_ns:
+                due_ns = None
+            if not (self._commands and self._commands[0].decided_ns < (until_ns if due_ns is None else due_ns)):
+                return due_ns
+            self._at(self._commands[0].decided_ns)
+            self._leave_next()
 
     def _at(self, now_ns: int) -> None:
         """Orders that left before this moment leave before anything of it happens."""
