@@ -25,6 +25,7 @@ from bot.domain.instrument import Instrument
 from bot.domain.market import TradePrint
 from bot.domain.messages import Sampled
 from bot.domain.orders import Fill, OrderCommand, Trigger
+from bot.domain.ports import Desk
 from bot.domain.reading import OiDelta, Regime
 from bot.domain.values import NS, Decision, Direction, RegimeLabel, Side
 from bot.runtime.bus import Bus
@@ -162,7 +163,7 @@ class NullMarket:
             report=self.reports.append,
         )
         rules = wiring.size_rules(chosen, instruments)
-        desks = [
+        desks: list[Desk] = [
             Orders(),
             wiring._positions(chosen, self.portfolio, self.ids, rules),
             wiring._exits(chosen, self.portfolio, self.ids, rules),
