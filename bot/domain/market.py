@@ -20,6 +20,7 @@ class BookSnapshot(Struct, frozen=True, gc=False):
     exch_ns: int
     bids: list[Level]
     asks: list[Level]
+    restarts: bool = False  # sent in the stream itself: what came before is void, and ids may have gone back
 
 
 class BookDiff(Struct, frozen=True, gc=False):

@@ -135,7 +135,7 @@ class Book:
 
     Sequencing is Binance's for diff depth: drop what ends before the snapshot, the first change applied must span it or follow
     it, then each must name its predecessor. Where a venue names none (`prev_id` is None) ids must follow without a hole.
-    A snapshot older than what a usable book has already applied is ignored.
+    A snapshot older than what a usable book has already applied is ignored, unless the stream restarts with it.
     """
 
     def __init__(self) -> None:
@@ -150,6 +150,8 @@ class Book:
 
     def apply_snapshot(self, snapshot: BookSnapshot) -> str | None:
         """None, or why there is no usable book now. The buffered changes are applied on top."""
+        if snapshot.restarts:
+            self.reset()
         if self._last_id is not None and snapshot.last_id < self._last_id:
             return None
         was_usable = self.usable

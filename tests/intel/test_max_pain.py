@@ -110,9 +110,7 @@ def test_the_largest_is_by_notional_not_coins() -> None:
 
 def test_at_the_money_volatility_is_of_the_quoted_strike_nearest_spot() -> None:
     def option(strike: int, call: bool, iv: float | None) -> Option:
-        return Option(
-            expiry_ns=NOW, strike=D(strike), call=call, open_interest=D(1), underlying=D(101), mark_iv_pct=iv
-        )
+        return Option(expiry_ns=NOW, strike=D(strike), call=call, open_interest=D(1), underlying=D(101), mark_iv_pct=iv)
 
     rows = [option(100, True, 50.0), option(100, False, 60.0), option(101, True, None), option(110, True, 90.0)]
     assert by_expiry(rows)[0].atm_iv_pct == 55.0

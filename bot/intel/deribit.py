@@ -1,0 +1,206 @@
+"""Deribit's public option summary, made into `max_pain` reading frames. No key is needed.
+
+`parse_summary` is pure and strict; `Deribit.run` asks every five minutes, backs off after failures, and gives each frame's
+bytes to `put` and each failure's text to `report`. Rows of linear options (`BTC_USDC-...`) are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from bot.domain.errors import FeedError
+from bot.domain.params import Params
+from bot.domain.reading import MaxPain, Reading
+from bot.domain.values import NS
+from bot.intel.max_pain import Option, by_expiry, choose_expiry, max_pain
+from bot.market.readings import DERIBIT, encode_reading, rule_of
+
+PATH = "/api/v2/public/get_book_summary_by_currency"
+MAX_BYTES = 8 * 1024 * 1024
+
+_NAME = re.compile(r"([A-Z0-9]{1,16})-(\d{1,2})([A-Z]{3})(\d{2})-(\d{1,12}(?:d\d{1,8})?)-([CP])", re.ASCII)
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_EXPIRY_HOUR = 8  # UTC
+_LARGEST = Decimal("1e12")
+
+
+class DeribitParams(Params):
+    base_url: str = "https://www.deribit.com"
+    refresh_s: float = 300.0
+    timeout_s: float = 10.0
+    backoff_s: float = 5.0  # doubled with each failure in a row, up to `refresh_s`
+
+
+class _Row(Struct, gc=False):
+    instrument_name: str
+    open_interest: Decimal
+    base_currency: str
+    quote_currency: str
+    underlying_price: Decimal
+    mark_iv: float | None = None
+
+
+class _Answer(Struct):
+    result: list[dict[str, Any]]
+
+
+_answer = msgspec.json.Decoder(_Answer, float_hook=Decimal)
+
+
+def parse_summary(raw: bytes, coin: str) -> list[Option]:
+    """The coin-settled options of `coin`. Raises FeedError that names row and field; one bad row refuses the answer, because
+    max pain without it would be of another chain."""
+    if len(raw) > MAX_BYTES:
+        raise FeedError(f"deribit: answer of {len(raw)} bytes, more than {MAX_BYTES}")
+    try:
+        rows = _answer.decode(raw).result
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise FeedError(f"deribit: {_short(error)}") from None
+    options: dict[str, Option] = {}
+    for index, row in enumerate(rows):
+        name = row.get("instrument_name")
+        try:
+            _refuse_text(row)
+            option = _option(msgspec.convert(row, _Row), coin)
+            if option is not None and name in options:
+                raise ValueError("listed twice")
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            raise FeedError(f"deribit: result[{index}] {_short(name)}: {_short(error)}") from None
+        if option is not None:
+            options[str(name)] = option
+    return list(options.values())
+
+
+def _short(what: object) -> str:
+    """Cut and escaped: what comes over a socket can neither fill a log nor forge a line of it."""
+    return str(what)[:160].encode("unicode_escape").decode()
+
+
+def _refuse_text(row: dict[str, Any]) -> None:
+    """The library would take "10" for a Decimal."""
+    for field in ("open_interest", "underlying_price"):
+        if isinstance(row.get(field), str):
+            raise ValueError(f"{field} is text")
+
+
+def _option(row: _Row, coin: str) -> Option | None:
+    if "_" in row.instrument_name.partition("-")[0] or row.quote_currency != row.base_currency:
+        return None
+    match = _NAME.fullmatch(row.instrument_name)
+    if not match or match[1] != coin or row.base_currency != coin:
+        raise ValueError(f"instrument_name is no option of {coin}")
+    strike = Decimal(match[5].replace("d", "."))
+    _within("strike", strike, positive=True)
+    _within("open_interest", row.open_interest)
+    _within("underlying_price", row.underlying_price, positive=True)
+    if row.mark_iv is not None and not 0 <= row.mark_iv <= 10_000:
+        raise ValueError(f"mark_iv is {row.mark_iv}")
+    return Option(
+        expiry_ns=_expiry_ns(match[2], match[3], match[4]),
+        strike=strike,
+        call=match[6] == "C",
+        open_interest=row.open_interest,
+        underlying=row.underlying_price,
+        mark_iv_pct=row.mark_iv or None,
+    )
+
+
+def _within(field: str, value: Decimal, *, positive: bool = False) -> None:
+    if not value.is_finite() or not 0 <= value <= _LARGEST or (positive and not value):
+        raise ValueError(f"{field} is {value}")
+
+
+def _expiry_ns(day: str, month: str, year: str) -> int:
+    if month not in _MONTHS:
+        raise ValueError(f"month is {month}")
+    at = datetime(2000 + int(year), _MONTHS.index(month) + 1, int(day), _EXPIRY_HOUR, tzinfo=UTC)
+    return int(at.timestamp()) * NS
+
+
+def max_pain_reading(options: list[Option], coin: str, now_ns: int) -> Reading[MaxPain]:
+    """Missing, with the reason, where no expiry qualifies. `reason` also says what coin-settled max pain would be, where it
+    is another strike."""
+    expiry = choose_expiry(by_expiry(options), now_ns)
+    pain = max_pain(expiry.calls, expiry.puts, expiry.spot) if expiry else None
+    value = None
+    reason = "no expiry with enough open interest"
+    if expiry and pain:
+        date = datetime.fromtimestamp(expiry.expiry_ns // NS, UTC).date().isoformat()
+        value = MaxPain(price=pain.price, expiry=date, notional_usd=expiry.notional_usd)
+        reason = f"in coins it would be {pain.coin_price}" if pain.conventions_differ else ""
+    return Reading(
+        name="max_pain",
+        key=coin,
+        source=DERIBIT,
+        value=value,
+        observed_ns=now_ns,
+        received_ns=now_ns,
+        max_age_ns=rule_of("max_pain").max_age_s * NS,
+        reason=reason,
+    )
+
+
+class Deribit:
+    """`coins` as Deribit names currencies (BTC, ETH). `now_ns` and `sleep` are injected."""
+
+    def __init__(
+        self,
+        coins: list[str],
+        params: DeribitParams,
+        put: Callable[[bytes], None],
+        report: Callable[[str], None],
+        now_ns: Callable[[], int],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._coins, self._params = coins, params
+        self._put, self._report, self._now_ns, self._sleep = put, report, now_ns, sleep
+
+    async def run(self) -> None:
+        """Until cancelled. Each coin has its own pace, so one that fails does not hold up another."""
+        timeout = aiohttp.ClientTimeout(total=self._params.timeout_s)
+        async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as tasks:
+            for coin in self._coins:
+                tasks.create_task(self._keep(session, coin))
+
+    async def _keep(self, session: aiohttp.ClientSession, coin: str) -> None:
+        failures = 0
+        while True:
+            try:
+                raw = await self._fetch(session, coin)
+                reading = max_pain_reading(parse_summary(raw, coin), coin, self._now_ns())
+            except (FeedError, aiohttp.ClientError, TimeoutError) as error:
+                failures += 1
+                self._report(f"deribit {coin}: {type(error).__name__}: {_short(error)}")
+            else:
+                failures = 0
+                self._put(encode_reading(reading))
+            await self._sleep(self._wait_s(failures))
+
+    def _wait_s(self, failures: int) -> float:
+        if not failures:
+            return self._params.refresh_s
+        return min(self._params.refresh_s, self._params.backoff_s * 2.0 ** min(failures - 1, 30))
+
+    async def _fetch(self, session: aiohttp.ClientSession, coin: str) -> bytes:
+        query = {"currency": coin, "kind": "option"}
+        url = self._params.base_url.rstrip("/") + PATH
+        async with session.get(url, params=query, allow_redirects=False) as answer:
+            if answer.status != 200:
+                raise FeedError(f"HTTP {answer.status}")
+            if answer.content_type != "application/json":
+                raise FeedError(f"content type {answer.content_type}, not JSON")
+            raw = bytearray()
+            async for chunk in answer.content.iter_chunked(65536):
+                raw += chunk
+                if len(raw) > MAX_BYTES:
+                    raise FeedError(f"more than {MAX_BYTES} bytes")
+            return bytes(raw)

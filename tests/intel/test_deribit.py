@@ -1,0 +1,121 @@
+"""Deribit's option summary: what is taken, what is refused, and that a failing server is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.errors import FeedError
+from bot.domain.values import NS
+from bot.intel.deribit import Deribit, DeribitParams, max_pain_reading, parse_summary
+from bot.market.readings import decode_reading
+from tests.servers.deribit import deribit_server
+
+FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures/quant/max_pain.json").read_text())
+ROWS: list[dict[str, Any]] = FIXTURE["deribit_rows_example"]
+EXPIRY = int(datetime(2026, 3, 27, 8, tzinfo=UTC).timestamp()) * NS
+NOW = EXPIRY - 24 * 3600 * NS
+
+
+def body(*rows: dict[str, Any]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "result": rows}).encode()
+
+
+def test_the_example_rows_give_the_reading_of_the_hand_example() -> None:
+    options = parse_summary(body(*ROWS), "BTC")
+    assert {option.expiry_ns for option in options} == {EXPIRY}
+    reading = max_pain_reading(options, "BTC", NOW)
+    assert reading.value is not None
+    assert (reading.key, reading.source, reading.reason) == ("BTC", "deribit", "")
+    assert (reading.value.price, reading.value.expiry) == (100, "2026-03-27")
+    assert reading.value.notional_usd == Decimal(335 * 101)
+    assert max_pain_reading(options, "BTC", EXPIRY).value is None
+
+
+def test_linear_rows_are_left_out_zeros_kept_and_d_is_a_decimal_point() -> None:
+    linear = ROWS[0] | {"instrument_name": "BTC_USDC-27MAR26-90-C", "quote_currency": "USDC"}
+    small = ROWS[0] | {"instrument_name": "BTC-5MAR26-0d625-P", "open_interest": 0, "mark_iv": 55.5}
+    (option,) = parse_summary(body(linear, small), "BTC")
+    assert (option.strike, option.call, option.open_interest) == (Decimal("0.625"), False, 0)
+    assert option.mark_iv_pct == 55.5
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("open_interest", value) for value in (None, -1, "10", True, 1e13)],
+        *[("underlying_price", value) for value in (None, 0, -1, "100")],
+        *[("mark_iv", value) for value in (-1, "50", 1e5)],
+        ("instrument_name", "BTC-31FEB26-90-C"),
+        ("instrument_name", "BTC-27XXX26-90-C"),
+        ("instrument_name", "BTC-27MAR26-0-C"),
+        ("instrument_name", "ETH-27MAR26-90-C"),
+        ("instrument_name", "BTC-PERPETUAL"),
+        ("instrument_name", ROWS[1]["instrument_name"]),
+    ],
+)
+def test_one_bad_row_refuses_the_answer_and_is_named(field: str, value: Any) -> None:
+    with pytest.raises(FeedError, match=r"result\[\d\]"):
+        parse_summary(body(ROWS[0] | {field: value}, ROWS[1]), "BTC")
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"result":null}', b'{"result":[1]}', b'{"result":[{"x":NaN}]}'])
+def test_what_is_no_summary_is_refused(raw: bytes) -> None:
+    with pytest.raises(FeedError, match="deribit"):
+        parse_summary(raw, "BTC")
+
+
+@given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 400))
+def test_a_damaged_answer_is_refused_and_never_anything_else(junk: bytes, start: int, end: int) -> None:
+    good = body(*ROWS[:2])
+    with contextlib.suppress(FeedError):
+        parse_summary(good[:start] + junk + good[end:], "BTC")
+
+
+async def poll(behaviours: list[str], timeout_s: float = 5.0) -> tuple[list[bytes], list[str], list[float], int]:
+    """Frames, reports and waits of a client against a server that behaves so, one after the other."""
+    frames: list[bytes] = []
+    reports: list[str] = []
+    waits: list[float] = []
+    done = asyncio.Event()
+    async with deribit_server(ROWS) as server:
+
+        async def next_one(wait_s: float) -> None:
+            waits.append(wait_s)
+            if len(waits) == len(behaviours):
+                done.set()
+                await asyncio.Event().wait()
+            server.behaviour = behaviours[len(waits)]
+
+        server.behaviour = behaviours[0]
+        params = DeribitParams(base_url=server.url, timeout_s=timeout_s, backoff_s=5, refresh_s=12)
+        client = Deribit(["BTC"], params, frames.append, reports.append, lambda: NOW, next_one)
+        task = asyncio.create_task(client.run())
+        await asyncio.wait_for(done.wait(), 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert server.queries[0] == {"currency": "BTC", "kind": "option"}
+        return frames, reports, waits, len(server.queries)
+
+
+def test_each_failure_is_reported_backed_off_from_and_recovered_from() -> None:
+    behaviours = ["html", "type", "cut", "error", "redirect", "ok", "error"]
+    frames, reports, waits, asked = asyncio.run(poll(behaviours))
+    assert waits == [5, 10, 12, 12, 12, 12, 5]
+    assert (len(frames), len(reports), asked) == (1, 6, 7)
+    reading = decode_reading(frames[0], NOW)
+    assert reading.value is not None and reading.value.price == 100
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    frames, reports, _, _ = asyncio.run(poll(["slow", "ok"], timeout_s=0.2))
+    assert (len(frames), len(reports)) == (1, 1)
