@@ -1,0 +1,251 @@
+"""OKX v5 linear swaps on the wire: market messages in, neutral structs out, trading rules, and the subscribe message.
+
+No socket. A `Decoder` belongs to one connection. It keeps each book as the venue's own text, because the checksum is of that
+text, and checks sequence and checksum of every change. Contracts become base coin here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Annotated, Any, NamedTuple
+from zlib import crc32
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from bot.domain.errors import FeedError
+from bot.domain.instrument import Instrument
+from bot.domain.market import BookDiff, BookSnapshot, Level, MarketMessage, TradePrint
+from bot.domain.values import MS
+
+VENUE = "okx"
+MAX_BYTES = 8 * 1024 * 1024
+CHECKED = 25  # levels a side in the checksum
+
+_Text = Annotated[str, Meta(pattern=r"^[0-9]{1,19}(\.[0-9]{1,20})?$")]
+_Ms = Annotated[int, Meta(ge=0, le=9 * 10**12)]
+_Id = Annotated[int, Meta(ge=-1, le=2**62)]
+_Row = tuple[_Text, _Text, _Text, _Text]  # price, contracts, unused, orders
+
+
+class _Arg(Struct, gc=False):
+    channel: str
+    instId: str = ""
+
+
+class _Outline(Struct, gc=False):
+    arg: _Arg | None = None
+    action: str = ""
+    data: Raw = Raw(b"null")
+    event: str = ""
+    msg: str = ""
+
+
+class _Book(Struct, gc=False):
+    asks: list[_Row]
+    bids: list[_Row]
+    ts: _Ms
+    checksum: int
+    seqId: _Id
+    prevSeqId: _Id
+
+
+class _Trade(Struct, gc=False):
+    instId: str
+    tradeId: _Id
+    px: _Text
+    sz: _Text
+    side: str
+    ts: _Ms
+
+
+_outline = msgspec.json.Decoder(_Outline).decode
+_books = msgspec.json.Decoder(list[_Book], strict=False).decode
+_trades = msgspec.json.Decoder(list[_Trade], strict=False).decode
+
+
+class _Ladder:
+    """One book as text: price -> contracts, with the sequence id it is at."""
+
+    def __init__(self, book: _Book) -> None:
+        self.seq_id = book.seqId
+        self.bids: dict[str, str] = {}
+        self.asks: dict[str, str] = {}
+        self.apply(book)
+
+    def apply(self, book: _Book) -> None:
+        for side, rows in ((self.bids, book.bids), (self.asks, book.asks)):
+            for price, contracts, _, _ in rows:
+                if float(contracts):
+                    side[price] = contracts
+                else:
+                    side.pop(price, None)
+        self.seq_id = book.seqId
+        if self.checksum() != book.checksum:
+            raise ValueError(f"checksum {book.checksum}, the book has {self.checksum()}")
+
+    def checksum(self) -> int:
+        """CRC32, signed, of `bid:contracts:ask:contracts:...`; where one side is shorter the other goes on alone."""
+        bids = sorted(self.bids, key=float, reverse=True)[:CHECKED]
+        asks = sorted(self.asks, key=float)[:CHECKED]
+        parts: list[str] = []
+        for bid, ask in zip_longest(bids, asks):
+            parts += [] if bid is None else [bid, self.bids[bid]]
+            parts += [] if ask is None else [ask, self.asks[ask]]
+        unsigned = crc32(":".join(parts).encode())
+        return unsigned - (1 << 32) if unsigned >> 31 else unsigned
+
+
+class Decoder:
+    """`contract_base` is base coin per contract, by instId. After a gap or a wrong checksum every further change of that book
+    is refused until its next snapshot: the caller resubscribes."""
+
+    def __init__(self, contract_base: Mapping[str, Decimal]) -> None:
+        self._contract_base = contract_base
+        self._ladders: dict[str, _Ladder] = {}
+
+    def decode(self, raw: bytes) -> list[MarketMessage]:
+        """The messages in neutral form, none for an acknowledgement, pong or heartbeat; FeedError for anything else."""
+        if len(raw) > MAX_BYTES:
+            raise _refusal(f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
+        if raw == b"pong":
+            return []
+        try:
+            top = _outline(raw)
+            if top.event in ("subscribe", "unsubscribe", "channel-conn-count"):
+                return []
+            if top.event or top.arg is None:
+                raise ValueError(f"{top.event} {top.msg}".strip() or "neither a book, trades nor an acknowledgement")
+            if top.arg.channel == "books":
+                return [message for book in _books(top.data) for message in self._depth(top, top.arg.instId, book)]
+            if top.arg.channel in ("trades", "trades-all"):
+                return [self._print(trade, top.arg) for trade in _trades(top.data)]
+            raise ValueError(f"channel is {top.arg.channel!r}")
+        except (ValueError, RecursionError) as error:
+            raise _refusal(error, raw) from None
+
+    def _depth(self, top: _Outline, symbol: str, book: _Book) -> list[MarketMessage]:
+        ladder = self._ladders.pop(symbol, None)
+        base = self._base(symbol)
+        if top.action == "snapshot":
+            self._ladders[symbol] = _Ladder(book)
+            return [_snapshot(symbol, self._ladders[symbol], book.ts, base)]
+        if top.action != "update":
+            raise ValueError(f"action is {top.action!r}")
+        if ladder is None:
+            raise ValueError(f"{symbol}: change {book.seqId} without a snapshot")
+        if book.prevSeqId != ladder.seq_id:
+            raise ValueError(f"{symbol}: gap: expected prevSeqId {ladder.seq_id}, got {book.prevSeqId}")
+        ladder.apply(book)
+        self._ladders[symbol] = ladder
+        if book.seqId < book.prevSeqId:  # the venue counts anew: what the book is now stands for all before
+            return [_snapshot(symbol, ladder, book.ts, base)]
+        if book.seqId == book.prevSeqId and not book.bids and not book.asks:
+            return []
+        bids, asks = _levels(book.bids, base), _levels(book.asks, base)
+        return [BookDiff(symbol, book.seqId, book.seqId, book.prevSeqId, book.ts * MS, bids, asks)]
+
+    def _print(self, trade: _Trade, arg: _Arg) -> TradePrint:
+        if trade.side not in ("buy", "sell"):
+            raise ValueError(f"side is {trade.side!r}, not buy or sell")
+        price, quantity = float(trade.px), float(Decimal(trade.sz) * self._base(trade.instId))
+        if trade.instId != arg.instId or trade.tradeId < 0 or not price or not quantity:
+            raise ValueError("a trade of another instrument, or with a zero price, size or no id")
+        bought, merged = trade.side == "buy", arg.channel == "trades"
+        return TradePrint(trade.instId, trade.tradeId, price, quantity, bought, trade.ts * MS, merged)
+
+    def _base(self, symbol: str) -> Decimal:
+        base = self._contract_base.get(symbol)
+        if base is None:
+            raise ValueError(f"size of a contract of {symbol!r:.40} is not known")
+        return base
+
+
+def _snapshot(symbol: str, ladder: _Ladder, ts: int, base: Decimal) -> BookSnapshot:
+    bids, asks = _levels(ladder.bids.items(), base), _levels(ladder.asks.items(), base)
+    return BookSnapshot(symbol, max(ladder.seq_id, 0), ts * MS, bids, asks, True)
+
+
+def _levels(rows: Any, base: Decimal) -> list[Level]:
+    levels = [(float(row[0]), float(Decimal(row[1]) * base)) for row in rows]
+    if not all(price > 0 for price, _ in levels):
+        raise ValueError("a level without a price")
+    return levels
+
+
+def _refusal(problem: object, raw: bytes) -> FeedError:
+    """Cut and escaped: what comes over a socket can neither fill a log nor forge a line of it."""
+    return FeedError(f"{VENUE}: {str(problem)[:200].encode('unicode_escape').decode()}: {raw[:120]!r}")
+
+
+def subscribe(symbols: list[str], channels: list[str]) -> bytes:
+    """Channels as the venue names them: `books`, `trades`. The venue echoes no request id."""
+    args = [{"channel": channel, "instId": symbol} for symbol in symbols for channel in channels]
+    return msgspec.json.encode({"op": "subscribe", "args": args})
+
+
+class Listed(NamedTuple):
+    instruments: dict[str, Instrument]
+    contract_base: dict[str, Decimal]
+    left_out: dict[str, str]
+
+
+class _Instruments(Struct):
+    code: str
+    data: list[dict[str, Any]]
+
+
+_instruments = msgspec.json.Decoder(_Instruments).decode
+
+
+def parse_instruments(raw: bytes) -> Listed:
+    """The linear swaps that trade, what a contract of each is in base coin, and those left out with the reason. The venue has
+    no smallest notional: it is 0."""
+    try:
+        reply = _instruments(raw)
+        if reply.code != "0":
+            raise ValueError(f"code {reply.code}")
+    except (ValueError, RecursionError) as error:
+        raise _refusal(f"instruments: {error}", raw) from None
+    listed = Listed({}, {}, {})
+    for position, row in enumerate(reply.data):
+        if (row.get("instType"), row.get("ctType"), row.get("state")) != ("SWAP", "linear", "live"):
+            continue
+        symbol = str(row.get("instId", f"data[{position}]"))
+        try:
+            base = _number(row, "ctVal") * _number(row, "ctMult")
+            listed.instruments[symbol] = _instrument(symbol, row, base)
+            listed.contract_base[symbol] = base
+        except (ValueError, ArithmeticError) as error:
+            listed.left_out[symbol] = str(error)
+    return listed
+
+
+def _instrument(symbol: str, row: dict[str, Any], base: Decimal) -> Instrument:
+    coin, quote = symbol.split("-")[:2]
+    if row.get("ctValCcy") != coin:
+        raise ValueError(f"ctValCcy is {row.get('ctValCcy')!r:.40}, not {coin}")
+    return Instrument(
+        id=f"{VENUE}:{symbol}",
+        venue=VENUE,
+        symbol=symbol,
+        unified=f"{coin}/{quote}:{row.get('settleCcy')}",
+        base=coin,
+        quote=quote,
+        tick=_number(row, "tickSz"),
+        step=_number(row, "lotSz") * base,
+        min_quantity=_number(row, "minSz") * base,
+        max_quantity=_number(row, "maxLmtSz") * base,
+        max_market_quantity=_number(row, "maxMktSz") * base,
+        min_notional=Decimal(0),
+    )
+
+
+def _number(rules: dict[str, Any], key: str) -> Decimal:
+    text = rules.get(key)
+    value = Decimal(text) if isinstance(text, str) and len(text) <= 40 else Decimal(0)
+    if not (value.is_finite() and value > 0 and abs(value.adjusted()) <= 18):
+        raise ValueError(f"{key} is {text!r:.40}, not a positive number")
+    return value
