@@ -86,4 +86,4 @@ def test_trading_rules_are_in_base_coin() -> None:
     listed = parse_instruments(json.dumps({"code": "0", "data": rows}).encode())
     assert listed.contract_base == BASE and list(listed.left_out) == ["ETH-USDT-SWAP"]
     rules = listed.instruments[SYMBOL]
-    assert (rules.step, rules.max_quantity, rules.unified) == (Decimal("0.001"), 10, "BTC/USDT:USDT")
+    assert (rules.step, rules.max_quantity, rules.unified) == (Decimal("0.001"), Decimal(10), "BTC/USDT:USDT")

@@ -36,7 +36,7 @@ def test_the_example_rows_give_the_reading_of_the_hand_example() -> None:
     reading = max_pain_reading(options, "BTC", NOW)
     assert reading.value is not None
     assert (reading.key, reading.source, reading.reason) == ("BTC", "deribit", "")
-    assert (reading.value.price, reading.value.expiry) == (100, "2026-03-27")
+    assert (reading.value.price, reading.value.expiry) == (Decimal(100), "2026-03-27")
     assert reading.value.notional_usd == Decimal(335 * 101)
     assert max_pain_reading(options, "BTC", EXPIRY).value is None
 
@@ -45,7 +45,7 @@ def test_linear_rows_are_left_out_zeros_kept_and_d_is_a_decimal_point() -> None:
     linear = ROWS[0] | {"instrument_name": "BTC_USDC-27MAR26-90-C", "quote_currency": "USDC"}
     small = ROWS[0] | {"instrument_name": "BTC-5MAR26-0d625-P", "open_interest": 0, "mark_iv": 55.5}
     (option,) = parse_summary(body(linear, small), "BTC")
-    assert (option.strike, option.call, option.open_interest) == (Decimal("0.625"), False, 0)
+    assert (option.strike, option.call, option.open_interest) == (Decimal("0.625"), False, Decimal(0))
     assert option.mark_iv_pct == 55.5
 
 
