@@ -152,9 +152,8 @@ def check(world: World) -> None:
     if held is not None:
         plan = parts.exits.plan(held.position_id)
         assert plan is not None and (plan.stop is not None or plan.close_reason)
-        resting = [o for o in parts.venue.working() if o.order.leg.startswith("tier")]
-        if all(tier.before is None for tier in plan.open_tiers()) and not plan.close_reason and not plan.part:
-            assert sum((o.order.quantity - o.filled for o in resting), Decimal(0)) <= held.quantity
+        if all(tier.before is None for tier in plan.open_tiers()) and not plan.part:
+            assert plan.in_tiers() <= held.quantity
     for event in world.events:
         if event.kind == "ORDER_INTENT":
             prices = [Decimal(event.data[name]) for name in ("price", "stop_price") if event.data[name] is not None]

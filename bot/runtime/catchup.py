@@ -89,7 +89,7 @@ class CatchUp:
         self._timers.set(ENGINE, SAMPLE, (now_ns // NS + 1) * NS)
 
     def _fire(self, until_ns: int, ahead: Frame | None) -> None:
-        while (due_ns := self._next_due(until_ns)) is not None:
+        while self._next_due(until_ns) is not None:
             timer = self._timers.pop()
             self._at(timer.due_ns)
             if timer.desk == ENGINE:
