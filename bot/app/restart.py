@@ -54,6 +54,7 @@ class Past:
     life: int = 0
     life_seq: int = 0  # of the event before its ENGINE_STARTED
     last_ns: int = 0
+    taken_ns: int = 0  # frames up to here were taken; an engine that has only begun has taken none
     began_usd: Decimal | None = None  # what the account began with; None: told by nobody
     symbols: set[str] = field(default_factory=set)  # that it has followed
     tape_id: str | None = None
@@ -64,18 +65,23 @@ class Past:
     def apply(self, event: Event) -> None:
         self.last_ns = event.ts
         if event.kind == "ENGINE_STARTED":
-            session, life = event.data.get("session", 0), event.data.get("life")
-            if life is None or life == session:
-                self.life, self.life_seq = session, event.seq - 1
-                self.began_usd, self.symbols = number(event.data.get("began_usd")), set()
-            self.symbols.update(event.data.get("symbols", ()))
-            if event.data.get("start") != Start.RESUME:
-                self.tape_session = session
-            self.tape_id, self.ended = event.data.get("tape_id"), False
-        elif event.kind == "ENGINE_STOPPED":
+            self._began(event)
+            return
+        self.taken_ns = event.ts
+        if event.kind == "ENGINE_STOPPED":
             self.ended = event.data.get("reason") == TAPE_ENDED
         elif event.kind in ORDERED:
             self.ordered.append(event)
+
+    def _began(self, event: Event) -> None:
+        session, life = event.data.get("session", 0), event.data.get("life")
+        if life is None or life == session:
+            self.life, self.life_seq = session, event.seq - 1
+            self.began_usd, self.symbols = number(event.data.get("began_usd")), set()
+        self.symbols.update(event.data.get("symbols", ()))
+        if event.data.get("start") != Start.RESUME:
+            self.tape_session, self.taken_ns = session, event.ts - 1
+        self.tape_id, self.ended = event.data.get("tape_id"), False
 
     def start(self, *, tape_id: str, first_ns: int, fresh: bool) -> Start:
         """How an engine begins that plays a recording whose first frame is of `first_ns`."""
@@ -152,8 +158,8 @@ class Restart:
                 self._hand_over(first_ns)
             return frames
         catch_up = parts.catch_up()
-        sent = self.recall.sent if self.rehearses else ()
-        frames = catch_up.run(frames, sent, self._past.last_ns)
+        sent = self.recall.left() if self.rehearses else ()
+        frames = catch_up.run(frames, sent, self._past.taken_ns)
         parts.engine.start_at(self._past.last_ns)
         missing = self._missing(catch_up.reports) if self.rehearses else None
         if missing is None:

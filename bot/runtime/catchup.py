@@ -81,8 +81,9 @@ class CatchUp:
                 self._collect()
         else:
             self._fire(until_ns, None)  # the journal goes on where no market message is
-        self._at(until_ns + 1)  # what left at the last moment
-        self._view.now_ns = until_ns
+        self._at(until_ns)
+        while self._commands:  # what left at the last moment
+            self._leave_next()
         return rest
 
     def _start(self, now_ns: int) -> None:

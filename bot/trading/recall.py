@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from bot.domain.events import Event
@@ -48,6 +49,7 @@ class Sent:
     decided_ns: int
     command: OrderCommand
     after: int | None = None
+    frame: int = 0  # in which it was decided
 
     def due(self, now_ns: int, reports: int) -> bool:
         return self.decided_ns <= now_ns and self.after is not None and reports >= self.after
@@ -107,6 +109,14 @@ class Recall:
         if event.kind == "POSITION_CLOSED":
             self.plans.pop(data["position_id"], None)
 
+    def left(self) -> list[Sent]:
+        """Commands in the order in which they left. Those of one frame leave together, however few of them the journal tells."""
+        for first, then in pairwise(self.sent):
+            together = (first.decided_ns, first.frame) == (then.decided_ns, then.frame)
+            if then.after is None and first.after is not None and together:
+                then.after = first.after + 1  # the other has been reported as sent
+        return self.sent
+
     def in_flight(self) -> list[Sent]:
         """Commands that left and were never answered, oldest first."""
         return list(self._unanswered.values())
@@ -157,7 +167,7 @@ class Recall:
             made = CancelOrder(order=order, reason=data["reason"])
         self._orders.recall_intent(order, command)
         self._portfolio.order_sent(event.ts)
-        self.sent.append(Sent(event.ts, made))
+        self.sent.append(Sent(event.ts, made, frame=event.frame))
         self._unanswered[order.client_order_id, command] = self.sent[-1]
 
     def _risk_usd(self, order: Order) -> Decimal:
