@@ -23,7 +23,8 @@ what waits: start, decisions, replay. A ratio is how many times less than the pe
 text to the finished state, without a socket; no peer has a subscriber. cryptofeed knows no raw trades: they are renamed.
 Decisions: settle_now is the bus of replays; the awaited bus is that of `run`, on uvloop, with a journal on disk.
 Many symbols: synthetic markets, {many} s of them for the cost and {hours:g} h for the memory.
-Not measured here: what needs a socket, an order on the wire or columns (G2, G8 to G12, G14, G15)."""
+Every trade: the trades of the capture alone, so without a book; nautilus has its ticks ready, or makes them from the bytes.
+Not measured here: what needs a socket, an order on the wire or columns (G2, G9 to G12, G15)."""
 
 
 def main() -> None:
@@ -32,9 +33,9 @@ def main() -> None:
     rounds = max(1, parser.parse_args().rounds)
     print(_machine(), flush=True)
     rows, checks = processes.measure(rounds)  # before anything else makes this process large
-    from tests.bench import many_symbols
+    from tests.bench import every_trade, many_symbols
 
-    in_memory = many_symbols.memory()
+    in_memory = many_symbols.memory() + every_trade.memory()
     from tests.bench import decision, dispatch, filling, ingest, replaying
     from tests.bench.capture import MIX, read_capture
 
@@ -49,6 +50,9 @@ def main() -> None:
     rows += more
     _show("decisions", checks)
     rows += replaying.measure(capture, rounds)
+    more, checks = every_trade.measure(capture, rounds)
+    rows += more
+    _show("every trade", checks)
     rows += many_symbols.measure(rounds) + in_memory
     _show("fills", filling.measure(capture))
     print()

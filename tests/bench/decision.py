@@ -10,7 +10,7 @@ Each position is closed again before the next signal, so that signals are allowe
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
@@ -192,12 +192,16 @@ def _settings() -> Settings:
 
 
 def _frames(capture: Capture) -> Iterator[Frame]:
-    """The capture, with the providers' readings renewed once a minute."""
+    return with_readings(capture.by_kind[MIX], capture.instrument)
+
+
+def with_readings(frames: Iterable[Frame], instrument: Instrument) -> Iterator[Frame]:
+    """Market frames, with the providers' readings renewed once a minute."""
     due_ns = 0
-    for frame in capture.by_kind[MIX]:
+    for frame in frames:
         if frame.recv_ns >= due_ns:
             due_ns = frame.recv_ns + REFRESH_NS
-            yield from _readings(capture.instrument, frame.recv_ns)
+            yield from _readings(instrument, frame.recv_ns)
         yield frame
 
 

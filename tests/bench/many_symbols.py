@@ -6,7 +6,7 @@ and the samples of each second. Memory is that of processes of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -95,10 +95,12 @@ class _Engine:
             observers=(),
         )
         parts.engine.start_at(self.frames[0].recv_ns)
-        return _taker(self.frames, parts.inbox.offer_data, parts.engine.run_now)
+        return player(self.frames, parts.inbox.offer_data, parts.engine.run_now)
 
 
-def _taker(frames: Sequence[Frame], offer: Callable[[Frame], bool], run_now: Callable[[], None]) -> Run:
+def player(frames: Iterable[Frame], offer: Callable[[Frame], bool], run_now: Callable[[], None]) -> Run:
+    """What takes all frames as `replay` does."""
+
     def take() -> None:
         for frame in frames:
             if not offer(frame):

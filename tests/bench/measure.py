@@ -61,6 +61,13 @@ def against(measure: str, ours: float, peer: float, who: str, unit: str, goal: f
     return Row(measure, alone(ours, unit), f"{who} {alone(peer, unit)}", f"{times:.2f}x", wanted, met)
 
 
+def faster(measure: str, ours: float, peer: float, who: str, unit: str, goal: float | None = None) -> Row:
+    """Both in `unit`, more is better; `goal` is how many times the peer's ours should be."""
+    wanted = "" if goal is None else f"≥ {goal:g}x"
+    met = None if goal is None else ours / peer >= goal
+    return Row(measure, alone(ours, unit), f"{who} {alone(peer, unit)}", f"{ours / peer:.2f}x", wanted, met)
+
+
 def at_most(measure: str, values: tuple[float, ...], unit: str, goals: tuple[float, ...]) -> Row:
     """One or several figures, each with its own limit."""
     ours = " / ".join(_number(value) for value in values)
@@ -73,9 +80,9 @@ def at_least(measure: str, value: float, unit: str, goal: float) -> Row:
     return Row(measure, alone(value, unit), goal=f"≥ {goal:g} {unit}", met=value >= goal)
 
 
-def skipped(measure: str, ours: str, why: str, goal: float | None = None) -> Row:
+def skipped(measure: str, ours: str, why: str, goal: float | None = None, word: str = "less") -> Row:
     """`ours` alone, and why there is nothing beside it."""
-    return Row(measure, ours, why, goal="" if goal is None else f"≥ {goal:g}x less")
+    return Row(measure, ours, why, goal="" if goal is None else f"≥ {goal:g}x {word}".rstrip())
 
 
 def render(rows: Iterable[Row]) -> str:
