@@ -128,7 +128,7 @@ def _taker_guard(instrument_id: Any) -> Any:
     count, window_ns = TakerFlow.WINDOW_S, TakerFlow.WINDOW_S * NS
     least = int(TakerParams().min_usd) * MICRO
 
-    class TakerGuard(base):  # type: ignore[misc]
+    class TakerGuard(base):  # type: ignore[valid-type, misc]
         """Sums of whole seconds: the running one and the 299 before it, as our own `TakerFlow` has them."""
 
         def __init__(self) -> None:
