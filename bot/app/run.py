@@ -21,6 +21,7 @@ from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
 from bot.app.logs import LogObserver
+from bot.app.public_data import open_public
 from bot.app.restart import TAPE_ENDED, Past, Restart, Start, pages, rehearses
 from bot.app.settings import Settings
 from bot.app.terminal import Screen
@@ -37,12 +38,13 @@ from bot.journal.digest import Digest
 from bot.journal.lock import InstanceLock, load_or_create_token
 from bot.journal.projection import Projection
 from bot.journal.writer import Journal, MemoryJournal
+from bot.market.volumes import DAY_S
 from bot.runtime.clock import RealClock, TapeClock
 from bot.runtime.supervisor import supervise
 from bot.runtime.tape import Tape
 from bot.runtime.tape_feed import TapeFeed
 from bot.trading.orders import never_arrived
-from bot.venues.binance_public import PublicMarket
+from bot.venues.public import PublicMarket
 
 INTERRUPTED = "interrupted"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
@@ -79,10 +81,26 @@ def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = F
 
 async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool, fresh: bool = False) -> Outcome:
     played, clock = await _open(settings)
+    try:
+        return await _play(settings, played, clock, notices, screen, quiet, fresh)
+    finally:
+        if isinstance(played, PublicMarket):
+            await played.close()
+
+
+async def _play(
+    settings: Settings,
+    played: Played,
+    clock: RealClock | TapeClock,
+    notices: list[str],
+    screen: bool,
+    quiet: bool,
+    fresh: bool,
+) -> Outcome:
     instruments = pick_instruments(settings, played.instruments)
     begins_ns = played.first_ns()  # refuses an empty tape before anything is made
     if isinstance(played, PublicMarket):
-        await played.follow(instruments.values())
+        await played.follow(instruments.values(), settings.bars.widths_s)
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(InstanceLock(settings.data_dir))
         journal = Journal.open(settings.data_dir, account=settings.account, mode=settings.mode)
@@ -102,6 +120,8 @@ class Played(Protocol):
     @property
     def instruments(self) -> Sequence[Instrument]: ...
     @property
+    def others(self) -> Sequence[Instrument]: ...
+    @property
     def problems(self) -> Sequence[str]: ...
     @property
     def id(self) -> str: ...
@@ -116,7 +136,7 @@ async def _open(settings: Settings) -> tuple[Played, RealClock | TapeClock]:
     if settings.venue.name == "tape":
         return Tape.open(settings.venue.tape or BUNDLED_TAPE), TapeClock()
     clock = RealClock()
-    return await PublicMarket.open(settings.venue.rest_url, settings.venue.ws_url, clock), clock
+    return await open_public(settings, clock), clock
 
 
 def replay(
@@ -136,6 +156,7 @@ def replay(
         session=1,
         last_seq=0,
         clock=TapeClock(),
+        others=_others(tape, settings),
         unfollowed=_unfollowed(tape, instruments),
         observers=(digest.update, _each(projection), *observers),
     )
@@ -194,6 +215,7 @@ class _Session:
             session=journal.session,
             last_seq=journal.last_seq,
             clock=clock,
+            others=_others(played, settings),
             unfollowed=_unfollowed(played, instruments),
             observers=(
                 *(_each(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
@@ -254,7 +276,8 @@ class _Session:
     def _feed(self, frames: Iterator[Frame]) -> dict[str, Coroutine[Any, Any, None]]:
         """What brings the market in."""
         if isinstance(self._played, PublicMarket):
-            return self._played.parts(self._parts.inbox, Random().random)
+            parts = self._parts
+            return self._played.parts(parts.inbox, parts.market, parts.add_others, Random().random)
         speed, since_ns = self._settings.venue.speed, self._parts.started_ns
         return {"feed": TapeFeed(frames, self._parts.inbox, speed, since_ns, self._tape_ended).run()}
 
@@ -307,11 +330,14 @@ def begin(parts: Parts, tape: Played, restart: Restart | None = None) -> Iterato
 
 
 def _warm_up(parts: Parts, tape: Played) -> None:
-    """With the history the tape has of what is followed."""
+    """With the history the tape has of what is followed, and of what is traded a day of any coin."""
     followed = {instrument.id for instrument in parts.view.instruments()}
+    coins = {instrument.id: instrument.base for instrument in tape.instruments}
     for instrument_id, width_s, bars in tape.warmup():
         if instrument_id in followed:
             parts.market.warm_up(instrument_id, width_s, bars)
+        elif width_s == DAY_S and instrument_id in coins:
+            parts.market.add_days(coins[instrument_id], bars)
 
 
 def finish(parts: Parts, reason: str, *, failed: bool) -> None:
@@ -326,6 +352,12 @@ def finish(parts: Parts, reason: str, *, failed: bool) -> None:
 
 def _unfollowed(tape: Played, instruments: Mapping[str, Instrument]) -> frozenset[str]:
     return frozenset(on_tape.symbol for on_tape in tape.instruments if on_tape.id not in instruments)
+
+
+def _others(tape: Played, settings: Settings) -> list[Instrument]:
+    """Whose books only show walls."""
+    wanted = settings.walls.venues
+    return [each for each in tape.others if wanted is None or each.venue in wanted]
 
 
 def describe(tape: Played, settings: Settings) -> str:

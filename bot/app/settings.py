@@ -17,10 +17,18 @@ from decimal import Decimal
 from functools import cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError, create_model, field_validator
 
+from bot.app.connections import (
+    VENUES,
+    ApiSettings,
+    CoinglassSettings,
+    DeribitSettings,
+    OtherVenueSettings,
+    UserPath,
+    VenueSettings,
+)
 from bot.app.own_strategies import OwnStrategy, load_strategies
 from bot.app.plugins import StrategyClass, find_guards, find_strategies
 from bot.app.sources import MASK, Layers, Leaf, Mistake, leaves
@@ -42,8 +50,6 @@ from bot.venues.paper import PaperParams
 
 DEFAULT_FILE = Path("bot.toml")
 DOTENV = Path(".env")
-VENUES = ("tape", "binanceusdm")
-"""Venues of this version."""
 
 _GUARD_ORDER = (
     "risk_limits",
@@ -58,15 +64,6 @@ _GUARD_ORDER = (
 _UNIFIED = re.compile(r"[^\s/:]+/[^\s/:]+:[^\s/:]+")
 
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise ValueError("must be like https://host or ws://host:port")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no user name or password")
-    return value
-
-
 def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
@@ -74,36 +71,7 @@ def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Url = Annotated[str, AfterValidator(_url)]
-UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 Names = Annotated[tuple[str, ...], AfterValidator(_unique)]
-
-
-class VenueSettings(Params):
-    name: str = Field("tape", description="where the market comes from: tape, or binanceusdm (its public data)")
-    tape: UserPath | None = Field(None, description="folder of a recorded session; empty: the bundled recording")
-    speed: float = Field(1.0, gt=0, le=10_000, description="how fast a tape is played")
-    rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")
-    ws_url: Url | None = Field(None, description="another host for the venue's websockets (scheme, host, port)")
-    api_key: SecretStr | None = None
-    secret: SecretStr | None = None
-    password: SecretStr | None = None
-
-
-class CoinglassSettings(Params):
-    api_key: SecretStr | None = None
-    base_url: Url | None = Field(None, description="another host for CoinGlass")
-    plan: Literal["auto", "none", "hobbyist", "startup", "standard", "professional", "enterprise"] = "auto"
-
-
-class DeribitSettings(Params):
-    base_url: Url | None = Field(None, description="another host for Deribit's public option data")
-
-
-class ApiSettings(Params):
-    host: str = Field("127.0.0.1", min_length=1, description="address the API listens on")
-    port: int = Field(8787, ge=0, le=65_535, description="0: any free port")
-    token: SecretStr | None = Field(None, description="else generated into the data folder")
 
 
 class GuardOrder(Params):
@@ -149,6 +117,10 @@ class Settings(Params):
     strategies_dir: UserPath | None = Field(None, description="your own strategies, one NAME.py each; run as you")
     data_dir: UserPath = Field(Path("data"), description="journal and API token; one running program at a time")
     venue: VenueSettings = VenueSettings()
+    binanceusdm: OtherVenueSettings = OtherVenueSettings()
+    bybit: OtherVenueSettings = OtherVenueSettings()
+    okx: OtherVenueSettings = OtherVenueSettings()
+    hyperliquid: OtherVenueSettings = OtherVenueSettings()
     coinglass: CoinglassSettings = CoinglassSettings()
     deribit: DeribitSettings = DeribitSettings()
     api: ApiSettings = ApiSettings()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -48,7 +49,7 @@ from bot.domain.messages import (
 from bot.domain.orders import AmendOrder, CancelOrder, Fill, Funding, OrderCommand, OrderUpdate, PlaceOrder, Transfer
 from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer, Strategy
 from bot.domain.values import Decision, Signal
-from bot.exchanges import binance
+from bot.exchanges.base import Decoder, exchanges
 from bot.market.state import Market, MarketParams
 from bot.runtime.bus import Bus
 from bot.runtime.catchup import CatchUp
@@ -135,6 +136,7 @@ class Parts:
     executor: Executor
     venue: PaperVenue
     timers: Timers
+    known: list[Instrument]  # whose messages can be read: those that are traded, and others
     started_ns: int = 0  # engine time at which it began
     life: int = 0  # session in which its paper account began; 0: this one
     began_usd: Decimal = Decimal(0)  # what that account began with
@@ -146,6 +148,11 @@ class Parts:
     def report(self, update: OrderUpdate) -> None:
         """Put what a venue would say into the account lane."""
         self.inbox.put_account(Frame(self.clock.now_ns(), Lane.ACCOUNT, Source.REPORT, encode_report(update)))
+
+    def add_others(self, instruments: Sequence[Instrument]) -> None:
+        """Books of a venue that has only now answered."""
+        self.known.extend(instruments)
+        self.market.add_others(instruments)
 
     def catch_up(self) -> CatchUp:
         """The same market, strategies and venue, made to live through a recording again without deciding anything."""
@@ -192,11 +199,12 @@ def assemble(
     last_seq: int,
     clock: RealClock | TapeClock,
     observers: Sequence[Observer],
+    others: Sequence[Instrument] = (),
     unfollowed: frozenset[str] = frozenset(),
     trades_of: int | None = None,
     began_usd: Decimal | None = None,
 ) -> Parts:
-    """`unfollowed` are symbols that the feed carries too and that are passed over; `trades_of` is the session that paper trades
+    """`others` are instruments of venues whose books only show walls. `unfollowed` are symbols that the feed carries too and that are passed over; `trades_of` is the session that paper trades
     are numbered for (default: this one), an earlier one when its venue is lived through again; `began_usd` is what the paper account
     began with (default: what the settings say)."""
     inbox, timers, watches, commands = Inbox(), Timers(), Watches(), list[OrderCommand]()
@@ -212,7 +220,7 @@ def assemble(
         bars=settings.bars,
         regime=settings.regime,
     )
-    market = Market(list(instruments.values()), params)
+    market = Market(list(instruments.values()), params, others)
     began_usd = settings.paper.equity_usd if began_usd is None else began_usd
     portfolio = Portfolio(began_usd, lambda i: _mark(market.market(i)), settings.fees.taker)
     state = State(portfolio, settings.risk)
@@ -250,7 +258,8 @@ def assemble(
         state,
     ]
     bus = Bus(desks, ROUTES, _sinks(log, commands, timers, watches), view)
-    intake = Intake(market, {binance.VENUE: binance.decode}, venue, watches, unfollowed)
+    known = [*instruments.values(), *others]
+    intake = Intake(market, _decoders(known), venue, watches, unfollowed)
     engine = Engine(
         inbox=inbox,
         timers=timers,
@@ -285,8 +294,14 @@ def assemble(
         executor=executor,
         venue=venue,
         timers=timers,
+        known=known,
         began_usd=began_usd,
     )
+
+
+def _decoders(instruments: Sequence[Instrument]) -> dict[str, Callable[[], Decoder]]:
+    """How the messages of every venue read, for those of these instruments."""
+    return {venue: partial(exchange.decoder, instruments) for venue, exchange in exchanges().items()}
 
 
 def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules) -> Exits:

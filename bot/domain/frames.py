@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class Lane(StrEnum):
@@ -20,6 +21,7 @@ class Source(StrEnum):
     REPORT = "report"  # JSON of an AccountReport
     FEED = "feed"  # JSON of a FeedState: a stream of market data came or went
     READING = "reading"  # JSON of a Reading, see market/readings.py
+    HISTORY = "history"  # JSON of a History: finished bars that came late
     TIMER = "timer"
     TICK = "tick"
 
@@ -34,8 +36,40 @@ class Frame(Struct, frozen=True, gc=False):
 
 
 class FeedState(Struct, frozen=True, kw_only=True):
-    """What a `feed` frame says: a stream delivers, or no longer does and why."""
+    """What a `feed` frame says: a stream delivers, or no longer does and why.
+
+    `venue` is empty for all of them, `carries` for all that a stream can carry. With a `symbol` it is about the book of that one only,
+    which cannot be relied on although its stream delivers."""
 
     stream: str
     up: bool
     reason: str = ""
+    venue: str = ""
+    carries: tuple[str, ...] = ()
+    symbol: str = ""
+
+
+DEPTH, TRADES = "depth", "trades"
+"""What a stream can carry; marks and quotes come with either."""
+
+
+BarRow = tuple[
+    Annotated[int, Meta(ge=0, le=2**62)],
+    Annotated[float, Meta(gt=0.0, le=1e18)],
+    Annotated[float, Meta(gt=0.0, le=1e18)],
+    Annotated[float, Meta(gt=0.0, le=1e18)],
+    Annotated[float, Meta(gt=0.0, le=1e18)],
+    Annotated[float, Meta(ge=0.0, le=1e18)],
+    Annotated[float, Meta(ge=0.0, le=1e18)],
+    Annotated[int, Meta(ge=1, le=2**62)],
+]
+"""The fields of a `Bar`: start_ns, open, high, low, close, usd, taker_buy_usd, trades."""
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """What a `history` frame says: finished bars of an instrument, or of a coin's trading day by day on that venue."""
+
+    instrument: str
+    coin: str
+    width_s: int
+    bars: list[BarRow]

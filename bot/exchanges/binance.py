@@ -1,4 +1,4 @@
-"""Binance USD-M futures on the wire: market messages in, neutral structs out, trading rules, and the SUBSCRIBE message.
+"""Binance USD-M futures on the wire: market messages in, neutral structs out, and how public data are asked for.
 
 Pure: bytes to values, no socket and no state. Each message is decoded once, straight into typed floats, and every number is
 checked in that step (finite, on the right side of zero, of a sane size), so that nothing behind this module looks at it again.
@@ -9,33 +9,25 @@ A key that is not named here is skipped; a key given twice is refused.
 
 from __future__ import annotations
 
-import json
-import re
-from decimal import Context, Decimal
-from typing import Annotated, Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
-from bot.domain.errors import FeedError
+from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
-from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint, flaw_of
+from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.values import MS
+from bot.exchanges.base import Decoder, Klines, StreamPlan
+from bot.exchanges.binance_rest import parse_exchange_info, parse_klines
+from bot.exchanges.wire import MAX_BYTES, Id, Ms, Name, NotNegative, Positive, Rate, refusal, refuse_duplicate_keys
 
 VENUE = "binanceusdm"
-MAX_BYTES = 8 * 1024 * 1024
 SNAPSHOT_STREAM = "@depth_snapshot"  # not the venue's: how a recorder names the symbol of a REST depth reply
 
 _IGNORED = {"24hrMiniTicker", "24hrTicker", "assetIndexUpdate", "compositeIndex", "continuous_kline"}
 _IGNORED |= {"contractInfo", "forceOrder", "indexPriceUpdate", "kline", "tradingSession"}
-
-# NaN is neither `ge` nor `le` anything: these bounds are also the check that a number is finite.
-_Positive = Annotated[float, Meta(ge=1e-18, le=1e18)]
-_NotNegative = Annotated[float, Meta(ge=0.0, le=1e18)]
-_Rate = Annotated[float, Meta(ge=-1.0, le=1.0)]
-_Id = Annotated[int, Meta(ge=0, le=2**62)]
-_Ms = Annotated[int, Meta(ge=0, le=9 * 10**12)]
-_Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class _Event(Struct, tag_field="e", gc=False):
@@ -48,8 +40,8 @@ class _Event(Struct, tag_field="e", gc=False):
 
     keys: ClassVar[int]
 
-    s: _Name
-    E: _Ms
+    s: Name
+    E: Ms
     X: str | UnsetType = UNSET
     st: Raw | UnsetType = UNSET
     ps: Raw | UnsetType = UNSET
@@ -59,12 +51,12 @@ class _Event(Struct, tag_field="e", gc=False):
 class _Depth(_Event, tag="depthUpdate", kw_only=True, gc=False):
     keys = 9
 
-    T: _Ms
-    U: _Id
-    u: _Id
-    pu: _Id
-    b: list[tuple[_Positive, _NotNegative]]
-    a: list[tuple[_Positive, _NotNegative]]
+    T: Ms
+    U: Id
+    u: Id
+    pu: Id
+    b: list[tuple[Positive, NotNegative]]
+    a: list[tuple[Positive, NotNegative]]
 
     def neutral(self) -> BookDiff:
         if self.u < self.U:
@@ -77,10 +69,10 @@ class _Trade(_Event, tag="trade", kw_only=True, gc=False):
 
     keys = 8
 
-    T: _Ms
-    t: _Id
-    p: _NotNegative
-    q: _NotNegative
+    T: Ms
+    t: Id
+    p: NotNegative
+    q: NotNegative
     m: Any  # lax decoding would take 1 and "true" for a bool
 
     def neutral(self) -> TradePrint | None:
@@ -92,12 +84,12 @@ class _Trade(_Event, tag="trade", kw_only=True, gc=False):
 class _AggTrade(_Event, tag="aggTrade", kw_only=True, gc=False):
     keys = 10
 
-    T: _Ms
-    a: _Id
-    f: _Id
-    l: _Id  # noqa: E741 (the venue's name)
-    p: _Positive
-    q: _Positive
+    T: Ms
+    a: Id
+    f: Id
+    l: Id  # noqa: E741 (the venue's name)
+    p: Positive
+    q: Positive
     m: Any
 
     def neutral(self) -> TradePrint:
@@ -107,12 +99,12 @@ class _AggTrade(_Event, tag="aggTrade", kw_only=True, gc=False):
 class _BookTicker(_Event, tag="bookTicker", kw_only=True, gc=False):
     keys = 9
 
-    T: _Ms
-    u: _Id
-    b: _Positive
-    B: _NotNegative
-    a: _Positive
-    A: _NotNegative
+    T: Ms
+    u: Id
+    b: Positive
+    B: NotNegative
+    a: Positive
+    A: NotNegative
 
     def neutral(self) -> Quote:
         if self.b >= self.a:
@@ -125,10 +117,10 @@ class _MarkPrice(_Event, tag="markPriceUpdate", kw_only=True, gc=False):
 
     keys = 0
 
-    p: _Positive
-    i: _Positive | UnsetType = UNSET
-    r: _Rate | UnsetType = UNSET
-    T: _Ms = 0
+    p: Positive
+    i: Positive | UnsetType = UNSET
+    r: Rate | UnsetType = UNSET
+    T: Ms = 0
 
     def neutral(self) -> MarkPrice:
         index = None if self.i is UNSET else self.i
@@ -148,10 +140,10 @@ def _taker_buys(m: Any) -> bool:
 class _Snapshot(Struct, gc=False):
     """`T` is 0 where the reply does not tell."""
 
-    lastUpdateId: _Id
-    bids: list[tuple[_Positive, _Positive]]
-    asks: list[tuple[_Positive, _Positive]]
-    T: _Ms = 0
+    lastUpdateId: Id
+    bids: list[tuple[Positive, Positive]]
+    asks: list[tuple[Positive, Positive]]
+    T: Ms = 0
 
 
 _MarketEvent = _Depth | _Trade | _AggTrade | _BookTicker | _MarkPrice
@@ -188,7 +180,7 @@ def decode(raw: bytes) -> MarketMessage | None:
     A REST depth reply names no symbol: bare it gets None, as `{"stream":"btcusdt@depth_snapshot","data":...}` BTCUSDT.
     """
     if len(raw) > MAX_BYTES:
-        raise _refusal(f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
+        raise refusal(VENUE, f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
     try:
         if raw[2] == _S:
             event = _decode_wrapped(raw).data
@@ -207,7 +199,7 @@ def decode(raw: bytes) -> MarketMessage | None:
     try:
         return _slowly(raw)
     except (ValueError, RecursionError) as error:
-        raise _refusal(error, raw) from None
+        raise refusal(VENUE, error, raw) from None
 
 
 def _check_optional_keys(raw: bytes, event: _MarketEvent, keys: int) -> None:
@@ -217,13 +209,13 @@ def _check_optional_keys(raw: bytes, event: _MarketEvent, keys: int) -> None:
     """
     optional = (event.X is not UNSET) + (event.st is not UNSET) + (event.ps is not UNSET) + (event.nq is not UNSET)
     if raw.count(b":") != keys + optional:
-        _refuse_duplicate_keys(raw)
+        refuse_duplicate_keys(raw)
 
 
 def _slowly(raw: bytes) -> MarketMessage | None:
     """Any accepted message, whatever the order of its keys."""
     top = _outline.decode(raw)
-    _refuse_duplicate_keys(raw)
+    refuse_duplicate_keys(raw)
     body = raw if top.data is UNSET else bytes(top.data)
     inner = top if top.data is UNSET else _outline.decode(body)
     if inner.e is not UNSET:
@@ -240,174 +232,55 @@ def _book_snapshot(reply: _Snapshot, stream: str) -> BookSnapshot:
     return BookSnapshot(symbol or None, reply.lastUpdateId, reply.T * MS, reply.bids, reply.asks)
 
 
-def _refuse_duplicate_keys(raw: bytes) -> None:
-    json.loads(raw, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError(f"a key is given twice among {', '.join(names)}")
-
-
-def _refusal(problem: object, raw: bytes) -> FeedError:
-    """Cut and escaped: what comes over a socket can neither fill a log nor forge a line of it."""
-    return FeedError(f"{VENUE}: {str(problem)[:200].encode('unicode_escape').decode()}: {raw[:120]!r}")
-
-
-def subscribe(symbols: list[str], channels: list[str], request_id: int) -> bytes:
+def subscribe(symbols: Sequence[str], channels: Sequence[str], request_id: int) -> bytes:
     """Channels as the venue names them, without the symbol: `depth@100ms`, `trade`, `bookTicker`, `markPrice@1s`."""
     params = [f"{symbol.lower()}@{channel}" for symbol in symbols for channel in channels]
     return msgspec.json.encode({"method": "SUBSCRIBE", "params": params, "id": request_id})
 
 
-# --- history ------------------------------------------------------------------------------------------------------
+# --- public data ---------------------------------------------------------------------------------------------------
 
-# open time, open, high, low, close, base volume, close time, quote volume, trades, taker buys in base and in quote, unused
-_Kline = tuple[
-    _Ms,
-    _Positive,
-    _Positive,
-    _Positive,
-    _Positive,
-    _NotNegative,
-    _Ms,
-    _NotNegative,
-    _Id,
-    _NotNegative,
-    _NotNegative,
-    Any,
-]
-_klines = msgspec.json.Decoder(list[_Kline], strict=False)
+DEPTH_LIMIT = 1000
+PUBLIC, MARKET = ("depth@100ms", "bookTicker"), ("aggTrade", "markPrice@1s")
+"""Channels of the venue's two public paths (it splits them since 2025)."""
 
 
-class Klines(NamedTuple):
-    width_s: int
-    bars: list[Bar]
+class BinanceUsdm:
+    venue = VENUE
+    rest_url, ws_url = "https://fapi.binance.com", "wss://fstream.binance.com"
+    instruments_path = "/fapi/v1/exchangeInfo"
+
+    def parse_instruments(self, raw: bytes) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        return parse_exchange_info(raw)
+
+    def klines_path(self, symbol: str, width_s: int, count: int) -> str:
+        interval = "1d" if width_s == 86_400 else f"{width_s // 60}m"
+        return f"/fapi/v1/klines?symbol={symbol}&interval={interval}&limit={count}"
+
+    def parse_klines(self, raw: bytes, now_ns: int) -> Klines:
+        return parse_klines(raw, now_ns)
+
+    def streams(self, symbols: Sequence[str], *, depth_only: bool) -> list[StreamPlan]:
+        """Two connections, for the venue serves them on two paths. A mark price comes every second, so that no stream is ever
+        silent."""
+        depth, market = ("depth@100ms",) if depth_only else PUBLIC, MARKET
+        return [
+            StreamPlan(name="public", path="/public/ws", subscribe=(subscribe(symbols, depth, 1),), carries=(DEPTH,)),
+            StreamPlan(name="market", path="/market/ws", subscribe=(subscribe(symbols, market, 1),), carries=(TRADES,)),
+        ]
+
+    def snapshot_path(self, symbol: str) -> str | None:
+        return f"/fapi/v1/depth?symbol={symbol}&limit={DEPTH_LIMIT}"
+
+    def snapshot_frame(self, symbol: str, reply: bytes) -> bytes:
+        stream = symbol.lower() + SNAPSHOT_STREAM
+        return b'{"stream":"%b","data":%b}' % (stream.encode(), reply.strip().replace(b"\n", b" "))
+
+    def again(self, symbol: str) -> tuple[bytes, ...]:
+        return ()
+
+    def decoder(self, instruments: Iterable[Instrument]) -> Decoder:
+        return decode
 
 
-def parse_klines(raw: bytes, now_ns: int | None = None) -> Klines:
-    """The finished bars of a REST klines reply, oldest first.
-
-    The venue sends the running kline last: it is left out by its close time, or without `now_ns` (a file, fetched nobody
-    knows when) the last one always is. A kline without trades is no bar. Raises FeedError for anything but klines.
-    """
-    if len(raw) > MAX_BYTES:
-        raise _refusal(f"klines of {len(raw)} bytes, more than {MAX_BYTES}", raw)
-    try:
-        klines = _klines.decode(raw)
-        if not klines:
-            raise ValueError("no klines")
-        width_ms = _kline_width_ms(klines)
-        bars = [_bar(kline) for kline in klines if kline[8]]
-        if flaw := flaw_of(bars, width_ms * MS):
-            raise ValueError(flaw)
-    except (ValueError, RecursionError) as error:
-        raise _refusal(f"klines: {error}", raw) from None
-    finished_ns = klines[-1][0] * MS if now_ns is None else now_ns
-    return Klines(width_ms // 1000, [bar for bar in bars if bar.start_ns + width_ms * MS <= finished_ns])
-
-
-def _kline_width_ms(klines: list[_Kline]) -> int:
-    """A kline's close time is its last millisecond."""
-    widths = {kline[6] - kline[0] + 1 for kline in klines}
-    if len(widths) > 1:
-        raise ValueError(f"of several widths: {', '.join(f'{width} ms' for width in sorted(widths))}")
-    width_ms = widths.pop()
-    if width_ms <= 0 or width_ms % 1000:
-        raise ValueError(f"a width of {width_ms} ms is not whole seconds")
-    return width_ms
-
-
-def _bar(kline: _Kline) -> Bar:
-    start_ms, opened, high, low, close, _, _, usd, trades, _, taker_buy_usd, _ = kline
-    return Bar(start_ms * MS, opened, high, low, close, usd, taker_buy_usd, trades)
-
-
-# --- trading rules -------------------------------------------------------------------------------------------------
-
-
-class _Listing(Struct, gc=False):
-    symbol: _Name
-    contractType: str
-    status: str
-    baseAsset: _Name
-    quoteAsset: _Name
-    marginAsset: _Name
-    filters: list[dict[str, Raw]]
-
-
-class _ExchangeInfo(Struct):
-    symbols: list[Raw]
-
-
-_exchange_info = msgspec.json.Decoder(_ExchangeInfo)
-_listing = msgspec.json.Decoder(_Listing)
-
-_NUMBER = re.compile(rb'"?([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?)"?')
-_EXACT = Context(prec=60)
-
-
-def parse_exchange_info(raw: bytes) -> tuple[dict[str, Instrument], dict[str, str]]:
-    """The perpetuals that trade, by venue symbol; and those left out because their rules cannot be read, with the reason.
-
-    Anything that is not a trading perpetual is in neither.
-    """
-    if len(raw) > MAX_BYTES:
-        raise _refusal(f"exchangeInfo of {len(raw)} bytes, more than {MAX_BYTES}", raw)
-    try:
-        listed = _exchange_info.decode(raw).symbols
-        _refuse_duplicate_keys(raw)
-    except (ValueError, RecursionError) as error:
-        raise _refusal(f"exchangeInfo: {error}", raw) from None
-    instruments: dict[str, Instrument] = {}
-    left_out: dict[str, str] = {}
-    for position, text in enumerate(listed):
-        name = f"symbols[{position}]"
-        try:
-            listing = _listing.decode(text)
-            name = listing.symbol
-            if listing.contractType != "PERPETUAL" or listing.status != "TRADING":
-                continue
-            if name in instruments:
-                raise ValueError("listed twice, the first is used")
-            instruments[name] = _instrument(listing)
-        except ValueError as error:
-            left_out[name] = str(error)
-    return instruments, left_out
-
-
-def _instrument(listing: _Listing) -> Instrument:
-    rules = _Rules(listing.filters)
-    instrument = Instrument(
-        id=f"{VENUE}:{listing.symbol}",
-        venue=VENUE,
-        symbol=listing.symbol,
-        unified=f"{listing.baseAsset}/{listing.quoteAsset}:{listing.marginAsset}",
-        base=listing.baseAsset,
-        quote=listing.quoteAsset,
-        tick=rules.number("PRICE_FILTER", "tickSize"),
-        step=rules.number("LOT_SIZE", "stepSize"),
-        min_quantity=rules.number("LOT_SIZE", "minQty"),
-        max_quantity=rules.number("LOT_SIZE", "maxQty"),
-        max_market_quantity=rules.number("MARKET_LOT_SIZE", "maxQty"),
-        min_notional=rules.number("MIN_NOTIONAL", "notional"),
-    )
-    if instrument.min_quantity > instrument.max_quantity:
-        raise ValueError(f"LOT_SIZE.minQty {instrument.min_quantity} > maxQty {instrument.max_quantity}")
-    return instrument
-
-
-class _Rules:
-    """The filters of one listing. Numbers are read from their text, must be positive, and lose trailing zeros."""
-
-    def __init__(self, filters: list[dict[str, Raw]]) -> None:
-        self._by_type = {bytes(rule.get("filterType", b"")).strip(b'"').decode(): rule for rule in filters}
-
-    def number(self, filter_type: str, key: str) -> Decimal:
-        text = bytes(self._by_type.get(filter_type, {}).get(key, b"missing"))
-        match = _NUMBER.fullmatch(text)
-        value = Decimal(match[1].decode()) if match and len(text) <= 40 else Decimal(0)
-        if not value or abs(value.adjusted()) > 18:
-            raise ValueError(f"{filter_type}.{key} is {text[:40].decode(errors='replace')}, not a positive number")
-        return _EXACT.normalize(value) if value % 1 else _EXACT.quantize(value, Decimal(1))
+EXCHANGE = BinanceUsdm()

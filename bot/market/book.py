@@ -21,6 +21,7 @@ BUCKET_BPS = 10
 BUCKETS = 50  # out to 500 bps
 SWEEP_AT = 256  # levels added since the last sweep, beyond as many as there were then
 BUFFERED = 2000  # changes kept while waiting for a snapshot, at most
+RECENT = 100  # changes kept for a snapshot that was on its way meanwhile; 10 s of them
 _DUST_USD = 0.005  # what float sums may leave in an empty bucket; no venue takes orders this small
 
 
@@ -135,7 +136,8 @@ class Book:
 
     Sequencing is Binance's for diff depth: drop what ends before the snapshot, the first change applied must span it or follow
     it, then each must name its predecessor. Where a venue names none (`prev_id` is None) ids must follow without a hole.
-    A snapshot older than what a usable book has already applied is ignored, unless the stream restarts with it.
+    A snapshot older than what a usable book has already applied is brought up to date with the changes since, or ignored where
+    these are not at hand; one with which the stream restarts voids everything before it.
     """
 
     def __init__(self) -> None:
@@ -144,6 +146,8 @@ class Book:
         self._last_id: int | None = None  # None: unusable, changes are buffered
         self._linked = False  # a change has followed the snapshot, so the two streams meet
         self._buffer: deque[BookDiff] = deque()
+        self._recent: deque[BookDiff] = deque(maxlen=RECENT)  # applied ones
+        self._streamed = False  # the venue keeps the whole of what it shows up to date
         self._sync_count = 0
 
     # --- what comes in ---------------------------------------------------------------------------------------------
@@ -153,6 +157,7 @@ class Book:
         if snapshot.restarts:
             self.reset()
         if self._last_id is not None and snapshot.last_id < self._last_id:
+            self._refresh(snapshot)
             return None
         was_usable = self.usable
         reason = self._load(snapshot)
@@ -179,6 +184,7 @@ class Book:
             self._asks.apply(diff.asks)
             self._last_id = diff.last_id
             self._linked = True
+            self._recent.append(diff)
             reason = self._incoherent()
         if reason:
             self._clear()
@@ -190,6 +196,18 @@ class Book:
         self._clear()
         self._buffer.clear()
 
+    def _refresh(self, snapshot: BookSnapshot) -> None:
+        """Take a wider view of the same book: what a snapshot shows that is a little older, and all changes since."""
+        fresh = Book()
+        if fresh.apply_snapshot(snapshot) is not None:
+            return
+        for diff in self._recent:
+            if fresh.apply_diff(diff) is not None:
+                return
+        if fresh.last_id == self._last_id and (fresh.bid, fresh.ask) == (self.bid, self.ask):
+            self._bids, self._asks = fresh._bids, fresh._asks
+            self.anchor(fresh._bids.anchor)
+
     def _load(self, snapshot: BookSnapshot) -> str | None:
         if reason := self._bids.load(snapshot.bids):
             return f"bids: {reason}"
@@ -198,6 +216,7 @@ class Book:
         if reason := self._incoherent():
             return reason
         self._last_id, self._linked = snapshot.last_id, False
+        self._streamed = snapshot.restarts
         self.anchor((self._bids.keys[-1] - self._asks.keys[-1]) / 2)
         return None
 
@@ -231,6 +250,7 @@ class Book:
         self._bids.clear()
         self._asks.clear()
         self._last_id, self._linked = None, False
+        self._recent.clear()
 
     # --- what can be asked -----------------------------------------------------------------------------------------
 
@@ -293,7 +313,7 @@ class Book:
         level = of.levels.get(price)
         if level is not None and level.quantity:
             return level.quantity
-        return None if not self.usable or key < of.reach else 0.0
+        return None if not self.usable or key < self._reach(of) else 0.0
 
     def range_levels(self, side: Side, low: float, high: float) -> list[Level]:
         """The levels priced from `low` to `high`, both included, best first."""
@@ -310,11 +330,12 @@ class Book:
     def coverage_pct(self, side: Side) -> float:
         """How far from mid this side is known completely: to the last level of the snapshot, 0.0 when unusable.
 
-        Farther out there are only the levels that have changed since.
+        Farther out there are only the levels that have changed since. Where the stream itself began with the snapshot, its venue keeps
+        as many levels up to date as that had: it is known to the last one.
         """
         mid = self.mid
         of = self._side(side)
-        return 0.0 if mid is None else max(0.0, (mid * of.sign - of.reach) / mid * 100)
+        return 0.0 if mid is None else max(0.0, (mid * of.sign - self._reach(of)) / mid * 100)
 
     @property
     def anchor_price(self) -> float | None:
@@ -337,6 +358,11 @@ class Book:
             return False
         self.anchor(mid)
         return True
+
+    def _reach(self, of: _Side) -> float:
+        if not self._streamed:
+            return of.reach
+        return next((key for key in of.keys if of.levels[abs(key)].quantity), of.reach)
 
     def _side(self, side: Side) -> _Side:
         return self._bids if side is Side.BUY else self._asks

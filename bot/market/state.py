@@ -1,5 +1,7 @@
 """The market as the engine knows it: one `InstrumentMarket` each, and the readings made of it and of the store.
 
+Books of the same coins on other venues are `OtherBook`s: nothing is traded there, they only show walls.
+
 `apply` is the hot path, run for every market message before any desk is asked: no queue, no task, no log line. Nothing here
 decides or waits. Ages count from `now_ns` as given to `apply`, which is when a message reached us: a venue's clock may run
 seconds ahead of ours (1.2 s in a real capture), and an age taken from its stamps would be negative.
@@ -13,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from bot.domain.errors import FeedError
+from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.reading import Reading
@@ -33,13 +36,18 @@ from bot.market.regime import RegimeMeter, RegimeParams
 from bot.market.volumes import DAY_NS, DAY_S, Volumes
 from bot.market.walls import WallParams, WallTracker
 
+COMPLETE = "complete and in sequence"
+
 
 class BookNote(Struct, frozen=True):
-    """A book became usable, or cannot be used and why: whoever feeds it must fetch a snapshot."""
+    """A book became usable, or cannot be used and why: whoever feeds it must fetch a snapshot.
+
+    `of` is the instrument that is traded, where the book is one of another venue."""
 
     instrument: str
     usable: bool
     reason: str
+    of: str = ""
 
 
 class MarketParams(Struct, frozen=True):
@@ -49,6 +57,52 @@ class MarketParams(Struct, frozen=True):
     walls: WallParams = WallParams()
     bars: BarParams = BarParams()
     regime: RegimeParams = RegimeParams()
+
+
+class OtherBook:
+    """The book of a coin on a venue where it is not traded. `seen_by` are the markets whose walls it belongs to."""
+
+    def __init__(
+        self, instrument: Instrument, seen_by: Sequence[InstrumentMarket], note: Callable[[BookNote], None]
+    ) -> None:
+        self.instrument, self.book = instrument, Book()
+        self._book_ns: int | None = None
+        self._seen_by, self._note = seen_by, note
+        for market in seen_by:
+            market.others[instrument.venue] = self.book
+
+    def on_snapshot(self, snapshot: BookSnapshot, now_ns: int) -> None:
+        was_usable = self.book.usable
+        self._after(was_usable, self.book.apply_snapshot(snapshot), now_ns)
+
+    def on_diff(self, diff: BookDiff, now_ns: int) -> None:
+        was_usable = self.book.usable
+        self._after(was_usable, self.book.apply_diff(diff), now_ns)
+
+    def on_trade(self, trade: TradePrint, now_ns: int) -> None:
+        usd = trade.price * trade.quantity
+        for market in self._seen_by:
+            market.walls.on_trade(trade.price, usd)
+
+    def ignore(self, message: MarketMessage, now_ns: int) -> None:
+        """What else a venue says of itself."""
+
+    def feed_down(self, reason: str, carries: Sequence[str] = ()) -> None:
+        if not carries or DEPTH in carries:
+            was_usable = self.book.usable
+            self.book.reset()
+            self._after(was_usable, reason if was_usable else None, 0)
+
+    def book_age_ns(self, now_ns: int) -> int | None:
+        """Since the last depth message."""
+        return _age(self._book_ns, now_ns)
+
+    def _after(self, was_usable: bool, reason: str | None, now_ns: int) -> None:
+        self._book_ns = now_ns
+        if reason is None and was_usable is not self.book.usable:
+            reason = COMPLETE
+        if reason is not None:
+            self._note(BookNote(self.instrument.id, self.book.usable, reason, self._seen_by[0].id))
 
 
 class InstrumentMarket:
@@ -62,6 +116,7 @@ class InstrumentMarket:
         self.whale = WhaleFlow(params.whale)
         self.ofi = OrderFlowImbalance(params.ofi)
         self.walls = WallTracker(params.walls, instrument.base, instrument.venue)
+        self.others: dict[str, Book] = {}  # the same coin elsewhere, by venue
         self.history = Bars(params.bars)
         self._regime = RegimeMeter(params.regime, self.history.of(REGIME_WIDTH_S))
         self._flow: dict[str, TakerFlow | WhaleFlow | OrderFlowImbalance] = {
@@ -121,17 +176,20 @@ class InstrumentMarket:
 
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""
-        self.walls.sample(self.book, now_ns)
+        self.walls.sample(self.book, now_ns, self.others)
         self.history.sample(now_ns, self._trade_ns)
 
-    def feed_down(self, reason: str) -> None:
-        """Messages may be missing from here on: flow and the bars under way start over, and the book is replaced, never
-        continued."""
+    def feed_down(self, reason: str, carries: Sequence[str] = ()) -> None:
+        """Messages may be missing from here on: where trades are, flow and the bars under way start over; a book is replaced, never
+        continued. `carries` says what the lost stream carried, nothing: everything."""
+        if not carries or TRADES in carries:
+            self.taker.gap()
+            self.whale.gap()
+            self.history.gap()
+        if carries and DEPTH not in carries:
+            return
         was_usable = self.book.usable
         self.book.reset()
-        self.taker.gap()
-        self.whale.gap()
-        self.history.gap()
         self.quote = None
         self._forget_book()
         if was_usable:
@@ -146,7 +204,7 @@ class InstrumentMarket:
             return
         self._book_ns = now_ns
         if not was_usable:
-            self._note(BookNote(self.instrument.id, True, "complete and in sequence"))
+            self._note(BookNote(self.instrument.id, True, COMPLETE))
         if self.quote is None:
             self._ofi_from_book(now_ns)
 
@@ -247,9 +305,12 @@ class InstrumentMarket:
 
 
 class Market:
-    """All instruments of the engine, and what came from outside about them (`store`)."""
+    """All instruments of the engine, which are of one venue, and what came from outside about them (`store`). `others` are those of
+    other venues: books of coins that are not traded here are passed over."""
 
-    def __init__(self, instruments: Sequence[Instrument], params: MarketParams | None = None) -> None:
+    def __init__(
+        self, instruments: Sequence[Instrument], params: MarketParams | None = None, others: Sequence[Instrument] = ()
+    ) -> None:
         self.store = ReadingStore()
         self.notes: list[BookNote] = []  # drained by the engine after each frame
         made = [InstrumentMarket(each, params or MarketParams(), self._take_note) for each in instruments]
@@ -257,7 +318,15 @@ class Market:
         self._volumes = Volumes()
         self._day: int | None = None  # UTC day for which thresholds by volume are set
         self._by_symbol = {market.instrument.symbol: market for market in made}
+        self._others: dict[str, dict[str, OtherBook]] = {}  # by venue, by symbol
+        self.add_others(others)
         self._keys: dict[tuple[str, str], tuple[InstrumentMarket, str]] = {}  # of a reading's name and an instrument
+
+    def add_others(self, instruments: Iterable[Instrument]) -> None:
+        """Books of other venues."""
+        for each in instruments:
+            if seen_by := [market for market in self._by_id.values() if market.instrument.base == each.base]:
+                self._others.setdefault(each.venue, {})[each.symbol] = OtherBook(each, seen_by, self._take_note)
 
     def apply(self, message: MarketMessage, now_ns: int) -> str:
         """The id of the instrument it was about. Raises FeedError for a symbol that is not followed, or a nameless
@@ -267,6 +336,21 @@ class Market:
             market = self._only() if message.symbol is None else self.by_symbol(message.symbol)
         _HANDLERS[type(message)](market, message, now_ns)
         return market.id
+
+    def apply_other(self, venue: str, message: MarketMessage, now_ns: int) -> None:
+        """A message of a venue where nothing is traded."""
+        book = self._others[venue].get(message.symbol or "")
+        if book is None:
+            raise FeedError(f"symbol {message.symbol!r} of {venue} is not followed")
+        _OTHER_HANDLERS[type(message)](book, message, now_ns)
+
+    def book_age_ns(self, venue: str, symbol: str, now_ns: int) -> int | None:
+        """None without a usable book."""
+        book = self._others[venue].get(symbol) if venue in self._others else self._by_symbol.get(symbol)
+        return None if book is None or not book.book.usable else book.book_age_ns(now_ns)
+
+    def is_other(self, venue: str) -> bool:
+        return venue in self._others
 
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""
@@ -281,12 +365,24 @@ class Market:
         market, bars = self.market(instrument_id), tuple(bars)
         market.history.warm_up(width_s, bars)
         if width_s == DAY_S:
-            self._volumes.add(market.instrument.base, bars)
-            self._day = None
+            self.add_days(market.instrument.base, bars)
 
-    def feed_down(self, reason: str) -> None:
-        for market in self._by_id.values():
-            market.feed_down(reason)
+    def add_days(self, coin: str, bars: Iterable[Bar]) -> None:
+        """What was traded of a coin, followed or not, day by day."""
+        self._volumes.add(coin, bars)
+        self._day = None
+
+    def feed_down(self, reason: str, venue: str = "", carries: Sequence[str] = (), symbol: str = "") -> None:
+        """Of one venue, stream or symbol, or of all. Raises FeedError for a symbol that is not followed."""
+        at_home = [] if self.is_other(venue) else list(self._by_id.values())
+        elsewhere = [book for name, books in self._others.items() if venue in ("", name) for book in books.values()]
+        lost: list[InstrumentMarket | OtherBook] = [*at_home, *elsewhere]
+        if symbol:
+            lost = [each for each in lost if each.instrument.symbol == symbol]
+            if not lost:
+                raise FeedError(f"symbol {symbol!r} of {venue} is not followed")
+        for each in lost:
+            each.feed_down(reason, carries)
 
     def _begin_day(self, now_ns: int) -> None:
         self._day = now_ns // DAY_NS
@@ -339,6 +435,15 @@ _HANDLERS: dict[type, Callable[[InstrumentMarket, Any, int], None]] = {
     TradePrint: InstrumentMarket.on_trade,
     Quote: InstrumentMarket.on_quote,
     MarkPrice: InstrumentMarket.on_mark,
+}
+
+
+_OTHER_HANDLERS: dict[type, Callable[[OtherBook, Any, int], None]] = {
+    BookSnapshot: OtherBook.on_snapshot,
+    BookDiff: OtherBook.on_diff,
+    TradePrint: OtherBook.on_trade,
+    Quote: OtherBook.ignore,
+    MarkPrice: OtherBook.ignore,
 }
 
 

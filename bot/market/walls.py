@@ -1,4 +1,6 @@
-"""Order-book walls of one instrument: identity, age, and how far the book can be seen.
+"""Order-book walls of one coin: identity, age, and how far the books can be seen.
+
+The book is that of the instrument that is traded; books of the same coin on other venues are added to it, price by price.
 
 Sampled once a second. A 10-bps bucket that is large makes a candidate; from then on the candidate is the fixed price band of
 5 bps to each side of the volume-weighted price it was first seen at, whatever the buckets do. It stands, and is reported, only
@@ -9,10 +11,12 @@ Rules: product page, "Readings"; quant reference, section 4.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
 from statistics import median
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field
@@ -24,6 +28,7 @@ from bot.market.book import BUCKET_BPS, Book
 
 INSTITUTIONAL_USD = Decimal(25_000_000)
 REACH_PCT = 5.0
+NONE: Mapping[str, Book] = MappingProxyType({})
 _TOP = 3
 _CANDIDATE_MEDIANS = 5
 _THERE = 0.7  # share of its size that a wall must show to be there
@@ -32,6 +37,8 @@ _NEAR = 0.002  # 20 bps
 _HALF_BAND = 0.0005  # 5 bps
 _GONE_NS = 30 * NS
 _HOLE_NS = 5 * NS  # what stood while nobody looked for longer than this is not known
+_PATIENCE_NS = 4 * NS  # nobody looks while the book of another venue is being replaced: less than a hole
+_PART = 0.1  # of a wall's size that a venue must show to be named
 
 
 Coin = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,32}$")]
@@ -42,9 +49,36 @@ class WallParams(Params):
     institutional_usd: dict[Coin, Annotated[Decimal, Field(gt=0)]] = Field(
         default_factory=dict, description="threshold by coin, e.g. {BTC = 25000000}, else by its 7-day volume"
     )
+    venues: tuple[str, ...] | None = Field(
+        None, description="venues whose books are added; default: all, none where venue.rest_url or ws_url is set"
+    )
     tiers: tuple[Annotated[int, Field(ge=1, le=4)], ...] = Field(
         (4,), description="ladder tiers that move in front of an institutional wall"
     )
+
+
+class Joint:
+    """Books of one coin, looked at as one. All are measured from the first one's anchor."""
+
+    def __init__(self, books: Mapping[str, Book]) -> None:
+        self._books = books
+        anchor = next(iter(books.values())).anchor_price
+        for book in books.values():
+            if anchor is not None and book.anchor_price != anchor:
+                book.anchor(anchor)
+
+    def bucket_usd(self, side: Side) -> list[float]:
+        return [sum(usd) for usd in zip(*(book.bucket_usd(side) for book in self._books.values()), strict=True)]
+
+    def range_sums(self, side: Side, low: float, high: float) -> tuple[float, float, tuple[str, ...]]:
+        """USD and base quantity from `low` to `high`, and the venues that have a part in it."""
+        sums = {venue: book.range_sums(side, low, high) for venue, book in self._books.items()}
+        usd, quantity = (sum(each[part] for each in sums.values()) for part in (0, 1))
+        return usd, quantity, tuple(venue for venue, each in sums.items() if each[0] > _PART * usd)
+
+    def coverage_pct(self, side: Side) -> float:
+        """Of the book that reaches farthest."""
+        return max(book.coverage_pct(side) for book in self._books.values())
 
 
 @dataclass(slots=True)
@@ -62,18 +96,19 @@ class _Tracked:
     size: float
     first_seen_ns: int
     samples: deque[float]
+    venues: tuple[str, ...]
     stands: bool = False
     below_since_ns: int | None = None
     traded: float = 0.0  # USD traded in the band since it was last there
     came_near: bool = False  # price was within 20 bps since, or when, it was last there
 
-    def measure(self, sums: tuple[float, float], qualifies: float, mid: float, now_ns: int) -> None:
+    def measure(self, sums: tuple[float, float, tuple[str, ...]], qualifies: float, mid: float, now_ns: int) -> None:
         """Takes a sample. It is there with 70 % of its size, as long as that still stands out (70 % of what qualifies)."""
-        usd, quantity = sums
+        usd, quantity, venues = sums
         self.samples.append(usd)
         near = abs(mid - self.price) <= _NEAR * mid
         if usd >= _THERE * max(self.size, qualifies):
-            self.price, self.usd = usd / quantity, usd
+            self.price, self.usd, self.venues = usd / quantity, usd, venues
             self.traded, self.came_near, self.below_since_ns = 0.0, near, None
         else:
             self.came_near = self.came_near or near
@@ -99,13 +134,14 @@ class _Tracked:
 
 
 class WallTracker:
-    """The walls of one instrument's book on one venue. Everything is forgotten when the book becomes unusable."""
+    """The walls of a coin, seen from the instrument that is traded on `venue`. Everything is forgotten when its book becomes
+    unusable; when another venue's does, what that one had a part in."""
 
     def __init__(self, params: WallParams, coin: str, venue: str) -> None:
         self._min_age_s = params.min_age_s
         self._fixed_usd = params.institutional_usd.get(coin)
         self.set_institutional(INSTITUTIONAL_USD)
-        self._venues = (venue,)
+        self._venue = venue
         self.last_ns: int | None = None
         self.reset()
 
@@ -120,6 +156,8 @@ class WallTracker:
         self._anchor = 0.0
         self._mid = 0.0
         self._coverage_pct: dict[Side, float] = {}
+        self._seen: frozenset[str] = frozenset()  # venues whose books were in the last sample
+        self._lost_ns: int | None = None  # since when one of them is missing
         self._fence()
 
     def on_trade(self, price: float, usd: float) -> None:
@@ -130,8 +168,8 @@ class WallTracker:
                 if wall.low <= price <= wall.high:
                     wall.traded += usd
 
-    def sample(self, book: Book, now_ns: int) -> None:
-        """Once a second: measures what is tracked, forgets what is lost, finds what is new."""
+    def sample(self, book: Book, now_ns: int, others: Mapping[str, Book] = NONE) -> None:
+        """Once a second: measures what is tracked, forgets what is lost, finds what is new. `others` are by venue."""
         book.reanchor_if_moved()
         mid, anchor = book.mid, book.anchor_price
         if mid is None or anchor is None:
@@ -139,13 +177,17 @@ class WallTracker:
             return
         if self.last_ns is not None and now_ns - self.last_ns > _HOLE_NS:
             self.reset()
+        books = {self._venue: book, **{venue: other for venue, other in others.items() if other.usable}}
+        if self._waits(frozenset(books), now_ns):
+            return
         if self._since_ns is None:
             self._since_ns = now_ns
         self.last_ns = now_ns
         self._mid, self._anchor = mid, anchor
-        self._coverage_pct = {side: book.coverage_pct(side) for side in Side}
+        joint = Joint(books)
+        self._coverage_pct = {side: joint.coverage_pct(side) for side in Side}
         for side in Side:
-            self._follow(book, side, now_ns)
+            self._follow(joint, side, now_ns)
         self._fence()
 
     def reading(self) -> tuple[Walls | None, bool, str]:
@@ -164,9 +206,22 @@ class WallTracker:
             institutional_usd=self._institutional_usd,
         )
         partial = min(asks, bids) < REACH_PCT
-        return walls, partial, f"book seen to +{asks:.2f} % and -{bids:.2f} %" if partial else ""
+        books = "book" if len(self._seen) == 1 else f"books of {', '.join(sorted(self._seen))}"
+        return walls, partial, f"{books} seen to +{asks:.2f} % and -{bids:.2f} %" if partial else ""
 
-    def _follow(self, book: Book, side: Side, now_ns: int) -> None:
+    def _waits(self, there: frozenset[str], now_ns: int) -> bool:
+        """Whether to look later, because a book that had a part is being replaced; what it had a part in is then forgotten."""
+        lost = self._seen - there
+        if lost:
+            self._lost_ns = now_ns if self._lost_ns is None else self._lost_ns
+            if now_ns - self._lost_ns < _PATIENCE_NS:
+                return True
+            for side, walls in self._tracked.items():
+                self._tracked[side] = [wall for wall in walls if not lost.intersection(wall.venues)]
+        self._seen, self._lost_ns = there, None
+        return False
+
+    def _follow(self, book: Joint, side: Side, now_ns: int) -> None:
         buckets = book.bucket_usd(side)
         ordinary = _CANDIDATE_MEDIANS * median([usd for usd in buckets if usd > 0] or [inf])
         qualifies = min(ordinary, self._threshold)
@@ -177,19 +232,19 @@ class WallTracker:
             if usd >= ordinary or usd > self._threshold:
                 self._track(book, side, index, now_ns)
 
-    def _track(self, book: Book, side: Side, index: int, now_ns: int) -> None:
+    def _track(self, book: Joint, side: Side, index: int, now_ns: int) -> None:
         """Tracks what is in this bucket, unless its mean price lies in a band that is tracked already."""
-        usd, quantity = book.range_sums(side, *self._bucket_range(side, index))
+        usd, quantity, _ = book.range_sums(side, *self._bucket_range(side, index))
         if quantity == 0:
             return
         price = usd / quantity
         if any(wall.low <= price <= wall.high for wall in self._tracked[side]):
             return
         low, high = price * (1 - _HALF_BAND), price * (1 + _HALF_BAND)
-        usd, _ = book.range_sums(side, low, high)
+        usd, _, venues = book.range_sums(side, low, high)
         near = abs(self._mid - price) <= _NEAR * self._mid
         samples = deque((usd,), maxlen=self._min_age_s)
-        self._tracked[side].append(_Tracked(low, high, price, usd, usd, now_ns, samples, came_near=near))
+        self._tracked[side].append(_Tracked(low, high, price, usd, usd, now_ns, samples, venues, came_near=near))
 
     def _bucket_range(self, side: Side, index: int) -> tuple[float, float]:
         """Prices of a bucket; the first one holds everything nearer, too."""
@@ -206,7 +261,7 @@ class WallTracker:
     def _top(self, side: Side) -> tuple[Wall, ...]:
         sign = 1 if side is Side.SELL else -1
         standing = [
-            Wall(price=wall.price, usd=min(wall.usd, wall.size), first_seen_ns=wall.first_seen_ns, venues=self._venues)
+            Wall(price=wall.price, usd=min(wall.usd, wall.size), first_seen_ns=wall.first_seen_ns, venues=wall.venues)
             for wall in self._tracked[side]
             if wall.stands and 0 < sign * (wall.price - self._mid) <= self._mid * REACH_PCT / 100
         ]

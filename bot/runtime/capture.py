@@ -26,10 +26,10 @@ from msgspec.structs import astuple
 import bot
 from bot.demo import DATED_INSTRUMENTS
 from bot.domain.errors import FeedError, TapeError
-from bot.domain.frames import Frame, Lane
+from bot.domain.frames import BarRow, Frame, Lane
 from bot.domain.instrument import Instrument
-from bot.exchanges import binance
-from bot.runtime.tape import BarRow, Manifest, Origin
+from bot.exchanges import binance_rest
+from bot.runtime.tape import Manifest, Origin
 from bot.runtime.tape_writer import TapeWriter, refuse_used
 
 VENUES = ("binanceusdm",)
@@ -141,7 +141,7 @@ def listed_instruments(venue: str, exchange_info: Path) -> tuple[dict[str, Instr
     """Trading rules by symbol from a saved exchangeInfo reply; and the symbols left out of it, with the reason."""
     _check_venue(venue)
     try:
-        return binance.parse_exchange_info(exchange_info.read_bytes())
+        return binance_rest.parse_exchange_info(exchange_info.read_bytes())
     except (OSError, FeedError) as error:
         raise TapeError(f"{exchange_info} cannot be read as exchangeInfo: {error}") from error
 
@@ -160,7 +160,7 @@ def _warmup(given: Sequence[str], seen: Mapping[str, Instrument]) -> Warmup:
     for argument in given:
         symbol, file = _named(argument, seen)
         try:
-            width_s, bars = binance.parse_klines(Path(file).read_bytes())
+            width_s, bars = binance_rest.parse_klines(Path(file).read_bytes())
         except (OSError, FeedError) as error:
             raise TapeError(f"{file} cannot be read as klines: {error}") from error
         widths = warmup.setdefault(seen[symbol].id, {})

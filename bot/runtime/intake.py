@@ -15,17 +15,18 @@ import msgspec
 
 from bot.domain.errors import FeedError
 from bot.domain.events import Emit
-from bot.domain.frames import FeedState, Frame, Source
-from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint
+from bot.domain.frames import DEPTH, FeedState, Frame, History, Source
+from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint, flaw_of
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
 from bot.domain.orders import AccountReport, Transfer, Trigger
 from bot.domain.ports import MarketView
 from bot.domain.values import NS
+from bot.exchanges.base import BookLost, Decoder
 from bot.market.readings import decode_reading
 from bot.market.state import Market
+from bot.market.volumes import DAY_S
 from bot.runtime.watches import Watches
 
-Decoder = Callable[[bytes], MarketMessage | None]
 TOLD_EVERY_NS = 60 * NS
 MIN_PRICE, MAX_PRICE = Decimal("1e-12"), Decimal("1e12")
 _BOOK = frozenset({BookDiff, BookSnapshot})
@@ -44,22 +45,25 @@ class FillSource(Protocol):
 
 
 class Intake:
-    """`decoders` maps a market frame's source to the decoder of that venue's bytes; messages about symbols in `unfollowed`
-    are passed over."""
+    """`decoders` makes, by a market frame's source, the decoder of that venue's bytes; messages about symbols in `unfollowed` (of the
+    venue where we trade) are passed over."""
 
     def __init__(
         self,
         market: Market,
-        decoders: Mapping[str, Decoder],
+        decoders: Mapping[str, Callable[[], Decoder]],
         fills: FillSource,
         watches: Watches,
         unfollowed: frozenset[str] = frozenset(),
     ) -> None:
-        self._market, self._decoders, self._fills, self._watches = market, dict(decoders), fills, watches
+        self._market, self._fills, self._watches = market, fills, watches
+        self._make = dict(decoders)
+        self._decoders = {venue: make() for venue, make in decoders.items()}
         self._unfollowed = unfollowed
         self._operator = msgspec.json.Decoder(OperatorRequest)
         self._report = msgspec.json.Decoder(AccountReport)
         self._feed = msgspec.json.Decoder(FeedState)
+        self._history = msgspec.json.Decoder(History)
         self.bad_frames = 0
         self._told_ns: dict[str, int] = {}  # by kind of event
         self._untold: Counter[str] = Counter()
@@ -68,8 +72,16 @@ class Intake:
         decode = self._decoders.get(frame.source)
         try:
             if decode is not None:
-                return self._apply_market(decode(frame.raw), now_ns)
+                said = decode(frame.raw)
+                if self._market.is_other(frame.source):
+                    return self._apply_elsewhere(frame.source, said, now_ns)
+                if type(said) is list:
+                    return [message for each in said for message in self._apply_market(each, now_ns)]
+                return self._apply_market(said, now_ns)  # type: ignore[arg-type]
             return self._apply_other(frame, now_ns)
+        except BookLost as lost:
+            self._market.feed_down(str(lost), frame.source, (DEPTH,), lost.symbol)
+            return [*self._bad(frame, str(lost), now_ns), *self._notes()]
         except (FeedError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             return self._bad(frame, str(error), now_ns)
 
@@ -89,6 +101,13 @@ class Intake:
             self._fill(message, instrument, now_ns)
         if self._watches.watching(instrument):
             return [*self._notes(), *self._touched(message, instrument)]
+        return self._notes() if self._market.notes else ()
+
+    def _apply_elsewhere(
+        self, venue: str, said: MarketMessage | Sequence[MarketMessage] | None, now_ns: int
+    ) -> Sequence[Message]:
+        for message in _each(said):
+            self._market.apply_other(venue, message, now_ns)
         return self._notes() if self._market.notes else ()
 
     def _fill(self, message: MarketMessage, instrument: str, now_ns: int) -> None:
@@ -120,6 +139,8 @@ class Intake:
                 self._market.store.put(decode_reading(frame.raw, now_ns))
             case Source.FEED:
                 return self._feed_changed(self._feed.decode(frame.raw))
+            case Source.HISTORY:
+                self._take_history(self._history.decode(frame.raw))
             case Source.TICK:
                 pass
             case _:
@@ -129,9 +150,29 @@ class Intake:
     def _feed_changed(self, feed: FeedState) -> list[Message]:
         """Messages may be missing after a stream went: flow starts over, and books are replaced, never continued."""
         if not feed.up:
-            self._market.feed_down(feed.reason)
+            self._market.feed_down(feed.reason, feed.venue, feed.carries, feed.symbol)
+        if not feed.symbol and (
+            not feed.carries or DEPTH in feed.carries
+        ):  # what a decoder remembers is of one connection
+            self._renew_decoders(feed.venue)
         kind, data = ("FEED_UP" if feed.up else "FEED_DOWN"), {"stream": feed.stream, "reason": feed.reason}
+        if feed.venue:
+            data["venue"] = feed.venue
         return [Emit(kind=kind, source="feed", data=data), *self._notes()]
+
+    def _renew_decoders(self, of: str) -> None:
+        for venue, make in self._make.items():
+            if of in ("", venue):
+                self._decoders[venue] = make()
+
+    def _take_history(self, history: History) -> None:
+        bars = [Bar(*row) for row in history.bars]
+        if flaw := flaw_of(bars, history.width_s * NS):
+            raise FeedError(f"history of {history.instrument}: {flaw}")
+        if history.width_s == DAY_S:
+            self._market.add_days(history.coin, bars)
+        else:
+            self._market.warm_up(history.instrument, history.width_s, bars)
 
     def _notes(self) -> list[Message]:
         """A book became usable or unusable: journaled, and told to the desk that keeps the trading state."""
@@ -139,6 +180,10 @@ class Intake:
         answers: list[Message] = []
         for note in notes:
             data = {"usable": note.usable, "reason": note.reason}
+            if note.of:  # of another venue: nothing is traded there
+                data["book"] = note.instrument
+                answers.append(Emit(kind="BOOK_RESYNC", instrument=note.of, source="market", data=data))
+                continue
             answers.append(Emit(kind="BOOK_RESYNC", instrument=note.instrument, source="market", data=data))
             answers.append(FeedChanged(instrument=note.instrument, usable=note.usable, reason=note.reason))
         return answers
@@ -153,6 +198,12 @@ class Intake:
         self._told_ns[kind] = now_ns
         data: dict[str, Any] = {"frame_source": frame.source, "problem": problem, "count": self._untold.pop(kind)}
         return (Emit(kind=kind, source="intake", data=data),)
+
+
+def _each(said: MarketMessage | Sequence[MarketMessage] | None) -> Sequence[MarketMessage]:
+    if said is None:
+        return ()
+    return said if isinstance(said, Sequence) else (said,)
 
 
 def _sane(request: OperatorRequest) -> OperatorRequest:

@@ -17,14 +17,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import zstandard
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from bot.domain.errors import TapeError
-from bot.domain.frames import Frame, Lane
+from bot.domain.frames import BarRow, Frame, Lane
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, flaw_of
 from bot.domain.values import MS, NS
@@ -36,21 +36,6 @@ _PART = re.compile(r"part-\d{5}\.zst")
 _WIDTH = re.compile(r"[1-9]\d{0,5}")
 _CHUNK = 1 << 18
 _SHOWN = 80  # bytes of a bad line that a problem quotes
-
-
-_Price = Annotated[float, Meta(gt=0.0, le=1e18)]
-_Usd = Annotated[float, Meta(ge=0.0, le=1e18)]
-BarRow = tuple[
-    Annotated[int, Meta(ge=0, le=2**62)],
-    _Price,
-    _Price,
-    _Price,
-    _Price,
-    _Usd,
-    _Usd,
-    Annotated[int, Meta(ge=1, le=2**62)],
-]
-"""The fields of a `Bar`: start_ns, open, high, low, close, usd, taker_buy_usd, trades."""
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -167,7 +152,13 @@ class Tape:
 
     @property
     def instruments(self) -> list[Instrument]:
-        return self.manifest.instruments
+        """Of the venue that is traded on."""
+        return [each for each in self.manifest.instruments if each.venue == self.manifest.venue]
+
+    @property
+    def others(self) -> list[Instrument]:
+        """Of venues whose books only show walls."""
+        return [each for each in self.manifest.instruments if each.venue != self.manifest.venue]
 
     def warmup(self) -> Iterator[tuple[str, int, list[Bar]]]:
         """Instrument id, width in seconds and bars."""

@@ -13,11 +13,11 @@ from typing import cast
 from msgspec import Struct, structs
 
 from bot import __version__
-from bot.domain.frames import Frame, Lane
+from bot.domain.frames import BarRow, Frame, Lane
 from bot.domain.market import Bar
 from bot.domain.values import MS
 from bot.exchanges.binance import VENUE
-from bot.runtime.tape import BarRow, Manifest, Origin
+from bot.runtime.tape import Manifest, Origin
 from bot.runtime.tape_writer import TapeWriter, refuse_used
 from bot.sim.binance_wire import BinanceWire
 from bot.sim.market_model import SyntheticMarket

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from bot.domain.errors import FeedError
 from bot.domain.instrument import Round
 from bot.domain.market import BookDiff, BookSnapshot, MarkPrice, Quote, TradePrint
-from bot.exchanges.binance import MAX_BYTES, decode, parse_exchange_info, subscribe
+from bot.exchanges.binance import decode, subscribe
+from bot.exchanges.binance_rest import parse_exchange_info
+from bot.exchanges.wire import MAX_BYTES
 
 SAMPLES = (
     Path(__file__).resolve().parents[2]

@@ -11,7 +11,8 @@ import pytest
 from bot.domain.errors import FeedError
 from bot.domain.market import Bar
 from bot.domain.values import MS
-from bot.exchanges.binance import MAX_BYTES, parse_klines
+from bot.exchanges.binance_rest import parse_klines
+from bot.exchanges.wire import MAX_BYTES
 
 SAMPLE = (
     Path(__file__).resolve().parents[2]

@@ -16,7 +16,8 @@ import pytest
 
 from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, Quote
 from bot.domain.values import Side
-from bot.exchanges.binance import decode, parse_exchange_info
+from bot.exchanges.binance import decode
+from bot.exchanges.binance_rest import parse_exchange_info
 from bot.market.book import BUCKETS, Book
 
 MARKET = Path(__file__).resolve().parents[2] / "../shared/fixtures/market"

@@ -66,7 +66,7 @@ def watches() -> Watches:
 @pytest.fixture
 def intake(watcher: Watcher, watches: Watches) -> Intake:
     market = Market([instrument()])
-    return Intake(market, {binance.VENUE: binance.decode}, watcher, watches, frozenset({"ETHUSDT"}))
+    return Intake(market, {binance.VENUE: lambda: binance.decode}, watcher, watches, frozenset({"ETHUSDT"}))
 
 
 def market_frame(message: Any, at_s: float = 0.0) -> Frame:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from bot.domain.errors import FeedError
 from bot.runtime.websocket import Stream, StreamRules, backoff_s
@@ -77,18 +79,79 @@ async def test_a_socket_that_answers_pings_and_sends_nothing_is_down() -> None:
     assert heard.notes[:4] == ["public up", "once", "public down: silent for 0.2 s", "public up"]
 
 
-async def test_it_is_renewed_before_the_venues_time_limit() -> None:
+async def test_another_connection_takes_over_without_a_message_lost_or_told_twice() -> None:
+    """Every connection hears the same counter, as those of a venue do."""
+    count, connections = 0, 0
+    sockets: list[ServerConnection] = []
+
     async def venue(socket: ServerConnection) -> None:
+        nonlocal connections
+        await socket.recv()
+        connections += 1
+        sockets.append(socket)
+        await socket.wait_closed()
+        sockets.remove(socket)
+
+    async def counting() -> None:
+        nonlocal count
+        while True:
+            for socket in sockets:
+                with contextlib.suppress(ConnectionClosed):
+                    await socket.send(str(count))
+            count += bool(sockets)
+            await asyncio.sleep(0.005)
+
+    heard = Heard(200)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        sending = asyncio.ensure_future(counting())
+        rules = StreamRules(open_s=2, silence_s=5, rotate_s=0.2, overlap_s=0.1)
+        await listen(heard, f"ws://127.0.0.1:{port_of(server)}", rules)
+        sending.cancel()
+    assert connections >= 3
+    assert heard.notes == ["public up", *(str(number) for number in range(len(heard.notes) - 1))]
+
+
+async def test_what_cannot_take_over_leaves_the_old_connection_alone() -> None:
+    connections = 0
+
+    async def venue(socket: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        if connections > 1:
+            socket.transport.abort()
+            return
         await socket.recv()
         while True:
             await socket.send("tick")
             await asyncio.sleep(0.01)
 
-    heard = Heard(20)
+    heard = Heard(60)
     async with serve(venue, "127.0.0.1", 0) as server:
-        rules = StreamRules(open_s=2, silence_s=5, rotate_s=0.05)
+        rules = StreamRules(open_s=2, silence_s=5, rotate_s=0.05, overlap_s=0.05)
         await listen(heard, f"ws://127.0.0.1:{port_of(server)}", rules)
-    assert "public down: renewed before the venue's time limit" in heard.notes
+    assert not [note for note in heard.notes if "down" in note]
+
+
+async def test_a_ping_of_the_venues_own_is_said_in_time_and_more_can_be_said() -> None:
+    said: list[str] = []
+
+    async def venue(socket: ServerConnection) -> None:
+        async for message in socket:
+            said.append(str(message))
+            await socket.send("pong")
+
+    heard = Heard(4)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        address = f"ws://127.0.0.1:{port_of(server)}"
+        stream = Stream("p", address, [b"please"], heard, lambda: 0.0, StreamRules(ping=b"ping", ping_s=0.05))
+        assert not await stream.say([b"too early"])
+        task = asyncio.ensure_future(stream.run())
+        async with asyncio.timeout(30):
+            await heard.enough.wait()
+        assert await stream.say([b"again"])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert said[:4] == ["please", "ping", "ping", "ping"]
 
 
 async def test_who_cannot_take_more_is_not_given_more() -> None:

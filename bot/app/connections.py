@@ -1,0 +1,62 @@
+"""Settings of what the program connects to: venues, providers, and its own API. Merged into `settings.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from bot.domain.params import Params
+from bot.exchanges.base import exchanges
+
+VENUES = ("tape", *exchanges())
+"""Where the market can come from."""
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("must be like https://host or ws://host:port")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user name or password")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class VenueSettings(Params):
+    name: str = Field("tape", description=f"where the market comes from: {', '.join(VENUES)} (its public data)")
+    tape: UserPath | None = Field(None, description="folder of a recorded session; empty: the bundled recording")
+    speed: float = Field(1.0, gt=0, le=10_000, description="how fast a tape is played")
+    rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")
+    ws_url: Url | None = Field(None, description="another host for the venue's websockets (scheme, host, port)")
+    api_key: SecretStr | None = None
+    secret: SecretStr | None = None
+    password: SecretStr | None = None
+
+
+class OtherVenueSettings(Params):
+    """Of a venue whose books only show walls (`walls.venues`)."""
+
+    rest_url: Url | None = Field(None, description="another host for its REST calls (scheme, host, port)")
+    ws_url: Url | None = Field(None, description="another host for its websockets (scheme, host, port)")
+
+
+class CoinglassSettings(Params):
+    api_key: SecretStr | None = None
+    base_url: Url | None = Field(None, description="another host for CoinGlass")
+    plan: Literal["auto", "none", "hobbyist", "startup", "standard", "professional", "enterprise"] = "auto"
+
+
+class DeribitSettings(Params):
+    base_url: Url | None = Field(None, description="another host for Deribit's public option data")
+
+
+class ApiSettings(Params):
+    host: str = Field("127.0.0.1", min_length=1, description="address the API listens on")
+    port: int = Field(8787, ge=0, le=65_535, description="0: any free port")
+    token: SecretStr | None = Field(None, description="else generated into the data folder")
