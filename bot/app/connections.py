@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from bot.domain.params import Params
 from bot.exchanges.base import exchanges
+from bot.intel.params import DeribitParams
 
 VENUES = ("tape", *exchanges())
 """Where the market can come from."""
@@ -52,8 +53,8 @@ class CoinglassSettings(Params):
     plan: Literal["auto", "none", "hobbyist", "startup", "standard", "professional", "enterprise"] = "auto"
 
 
-class DeribitSettings(Params):
-    base_url: Url | None = Field(None, description="another host for Deribit's public option data")
+class DeribitSettings(DeribitParams):
+    base_url: Url | None = Field(None, description="another host for its public option data")
 
 
 class ApiSettings(Params):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.app.connections import VENUES
+from bot.app.providers import moved
 from bot.app.settings import Settings
 from bot.exchanges.base import exchanges
 from bot.runtime.clock import RealClock
@@ -29,8 +30,8 @@ def wall_venues(settings: Settings) -> Sequence[str]:
     unless they are named or have an address too."""
     wanted = settings.walls.venues
     if wanted is None:
-        moved = settings.venue.rest_url is not None or settings.venue.ws_url is not None
-        wanted = tuple(name for name in VENUES[1:] if not moved or getattr(settings, name).rest_url is not None)
+        own = not moved(settings)
+        wanted = tuple(name for name in VENUES[1:] if own or getattr(settings, name).rest_url is not None)
     return [name for name in wanted if name != settings.venue.name]
 
 

@@ -21,6 +21,7 @@ from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
 from bot.app.logs import LogObserver
+from bot.app.providers import Providers
 from bot.app.public_data import open_public
 from bot.app.restart import TAPE_ENDED, Past, Restart, Start, pages, rehearses
 from bot.app.settings import Settings
@@ -236,6 +237,11 @@ class _Session:
             state=parts.state,
             facts=_facts(parts, played),
         )
+        self._providers: Providers | None = None
+        if isinstance(played, PublicMarket):
+            self._providers = Providers(
+                settings, list(instruments.values()), played.put_into(parts.inbox), clock.now_ns
+            )
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
         given = settings.api.token
         self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"
@@ -276,8 +282,9 @@ class _Session:
     def _feed(self, frames: Iterator[Frame]) -> dict[str, Coroutine[Any, Any, None]]:
         """What brings the market in."""
         if isinstance(self._played, PublicMarket):
-            parts = self._parts
-            return self._played.parts(parts.inbox, parts.market, parts.add_others, Random().random)
+            parts, chance = self._parts, Random().random
+            tasks = self._played.parts(self._played.put_into(parts.inbox), parts.market, parts.add_others, chance)
+            return tasks if self._providers is None else {**tasks, **self._providers.parts()}
         speed, since_ns = self._settings.venue.speed, self._parts.started_ns
         return {"feed": TapeFeed(frames, self._parts.inbox, speed, since_ns, self._tape_ended).run()}
 

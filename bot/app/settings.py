@@ -336,8 +336,8 @@ def _bars_lacking(settings: Settings) -> Iterator[str]:
         yield f"strategy.trend needs {trend.bars_needed} bars, but bars.keep = {bars.keep}"
 
 
-_PUBLIC = ("venue.rest_url", "venue.ws_url")
-_NO_CONNECTION = "this version connects to a venue with venue.name = binanceusdm only"
+_PUBLIC = ("venue.rest_url", "venue.ws_url", "deribit.base_url")
+_NO_CONNECTION = "a tape asks nobody: it needs a venue (venue.name)"
 _NO_ORDERS = "this version sends orders to no venue, and public data need no key"
 _NO_COINGLASS = "this version has no CoinGlass client: guards that need its readings abstain"
 _WITHOUT_EFFECT = {
@@ -348,7 +348,7 @@ _WITHOUT_EFFECT = {
     "venue.password": _NO_ORDERS,
     "coinglass.api_key": _NO_COINGLASS,
     "coinglass.base_url": _NO_COINGLASS,
-    "deribit.base_url": "this version has no Deribit client: guards that need max pain abstain",
+    "deribit.base_url": _NO_CONNECTION,
 }
 
 

@@ -21,6 +21,7 @@ class Source(StrEnum):
     REPORT = "report"  # JSON of an AccountReport
     FEED = "feed"  # JSON of a FeedState: a stream of market data came or went
     READING = "reading"  # JSON of a Reading, see market/readings.py
+    INTEL = "intel"  # JSON of an IntelProblem: what a provider of readings complains about
     HISTORY = "history"  # JSON of a History: finished bars that came late
     TIMER = "timer"
     TICK = "tick"
@@ -47,6 +48,13 @@ class FeedState(Struct, frozen=True, kw_only=True):
     venue: str = ""
     carries: tuple[str, ...] = ()
     symbol: str = ""
+
+
+class IntelProblem(Struct, frozen=True, kw_only=True):
+    """What an `intel` frame says: why a provider has no number, naming call and field."""
+
+    provider: str
+    problem: str
 
 
 DEPTH, TRADES = "depth", "trades"

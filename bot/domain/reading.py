@@ -66,6 +66,7 @@ class MaxPain(Struct, frozen=True, kw_only=True):
     price: Decimal
     expiry: str  # ISO date of the chosen expiry
     notional_usd: Decimal
+    atm_iv_pct: float | None = None  # implied by options at the money of that expiry, a year; None where nobody says
 
 
 class Wall(Struct, frozen=True, kw_only=True):

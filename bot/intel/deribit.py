@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,10 +19,10 @@ import msgspec
 from msgspec import Struct
 
 from bot.domain.errors import FeedError
-from bot.domain.params import Params
 from bot.domain.reading import MaxPain, Reading
 from bot.domain.values import NS
 from bot.intel.max_pain import Option, by_expiry, choose_expiry, max_pain
+from bot.intel.params import DERIBIT_URL, DeribitParams
 from bot.market.readings import DERIBIT, encode_reading, rule_of
 
 PATH = "/api/v2/public/get_book_summary_by_currency"
@@ -31,13 +32,7 @@ _NAME = re.compile(r"([A-Z0-9]{1,16})-(\d{1,2})([A-Z]{3})(\d{2})-(\d{1,12}(?:d\d
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _EXPIRY_HOUR = 8  # UTC
 _LARGEST = Decimal("1e12")
-
-
-class DeribitParams(Params):
-    base_url: str = "https://www.deribit.com"
-    refresh_s: float = 300.0
-    timeout_s: float = 10.0
-    backoff_s: float = 5.0  # doubled with each failure in a row, up to `refresh_s`
+_TELL_NS = 60 * NS
 
 
 class _Row(Struct, gc=False):
@@ -135,8 +130,12 @@ def max_pain_reading(options: list[Option], coin: str, now_ns: int) -> Reading[M
     reason = "no expiry with enough open interest"
     if expiry and pain:
         date = datetime.fromtimestamp(expiry.expiry_ns // NS, UTC).date().isoformat()
-        value = MaxPain(price=pain.price, expiry=date, notional_usd=expiry.notional_usd)
+        value = MaxPain(price=pain.price, expiry=date, notional_usd=expiry.notional_usd, atm_iv_pct=expiry.atm_iv_pct)
         reason = f"in coins it would be {pain.coin_price}" if pain.conventions_differ else ""
+    return _reading(coin, value, now_ns, reason)
+
+
+def _reading(coin: str, value: MaxPain | None, now_ns: int, reason: str) -> Reading[MaxPain]:
     return Reading(
         name="max_pain",
         key=coin,
@@ -147,6 +146,27 @@ def max_pain_reading(options: list[Option], coin: str, now_ns: int) -> Reading[M
         max_age_ns=rule_of("max_pain").max_age_s * NS,
         reason=reason,
     )
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is known of the calls for one coin."""
+
+    good_ns: int | None = None
+    next_ns: int = 0
+    told_ns: int | None = None
+    failures: int = 0  # in a row
+    problem: str = ""
+
+
+def _told(coin: str, kept: _Kept, now_ns: int) -> dict[str, Any]:
+    return {
+        "readings": [["max_pain", coin]],
+        "last_s": None if kept.good_ns is None else (now_ns - kept.good_ns) / NS,
+        "next_s": max(0, kept.next_ns - now_ns) / NS,
+        "failures": kept.failures,
+        "problem": kept.problem,
+    }
 
 
 class Deribit:
@@ -163,27 +183,44 @@ class Deribit:
     ) -> None:
         self._coins, self._params = coins, params
         self._put, self._report, self._now_ns, self._sleep = put, report, now_ns, sleep
+        self._kept = {coin: _Kept() for coin in coins}
 
     async def run(self) -> None:
         """Until cancelled. Each coin has its own pace, so one that fails does not hold up another."""
         timeout = aiohttp.ClientTimeout(total=self._params.timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as tasks:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session, asyncio.TaskGroup() as tasks:
             for coin in self._coins:
                 tasks.create_task(self._keep(session, coin))
 
     async def _keep(self, session: aiohttp.ClientSession, coin: str) -> None:
-        failures = 0
+        kept = self._kept[coin]
         while True:
             try:
                 raw = await self._fetch(session, coin)
                 reading = max_pain_reading(parse_summary(raw, coin), coin, self._now_ns())
             except (FeedError, aiohttp.ClientError, TimeoutError) as error:
-                failures += 1
-                self._report(f"deribit {coin}: {type(error).__name__}: {_short(error)}")
+                kept.failures += 1
+                kept.problem = f"deribit {coin}: {type(error).__name__}: {_short(error)}"
+                self._tell(coin, kept)
             else:
-                failures = 0
+                kept.failures, kept.problem, kept.good_ns = 0, "", self._now_ns()
                 self._put(encode_reading(reading))
-            await self._sleep(self._wait_s(failures))
+            wait_s = self._wait_s(kept.failures)
+            kept.next_ns = self._now_ns() + int(wait_s * NS)
+            await self._sleep(wait_s)
+
+    def answer(self) -> dict[str, Any]:
+        now_ns = self._now_ns()
+        return {"provider": DERIBIT, "asked": [_told(coin, kept, now_ns) for coin, kept in self._kept.items()]}
+
+    def _tell(self, coin: str, kept: _Kept) -> None:
+        """A number that is still fresh is not hidden by a failure after it."""
+        now_ns, max_age_ns = self._now_ns(), rule_of("max_pain").max_age_s * NS
+        if kept.good_ns is None or now_ns - kept.good_ns > max_age_ns:
+            self._put(encode_reading(_reading(coin, None, now_ns, kept.problem)))
+        if kept.told_ns is None or now_ns - kept.told_ns >= _TELL_NS:
+            kept.told_ns = now_ns
+            self._report(kept.problem)
 
     def _wait_s(self, failures: int) -> float:
         if not failures:
@@ -192,7 +229,7 @@ class Deribit:
 
     async def _fetch(self, session: aiohttp.ClientSession, coin: str) -> bytes:
         query = {"currency": coin, "kind": "option"}
-        url = self._params.base_url.rstrip("/") + PATH
+        url = (self._params.base_url or DERIBIT_URL).rstrip("/") + PATH
         async with session.get(url, params=query, allow_redirects=False) as answer:
             if answer.status != 200:
                 raise FeedError(f"HTTP {answer.status}")

@@ -15,7 +15,7 @@ import msgspec
 
 from bot.domain.errors import FeedError
 from bot.domain.events import Emit
-from bot.domain.frames import DEPTH, FeedState, Frame, History, Source
+from bot.domain.frames import DEPTH, FeedState, Frame, History, IntelProblem, Source
 from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint, flaw_of
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
 from bot.domain.orders import AccountReport, Transfer, Trigger
@@ -64,6 +64,7 @@ class Intake:
         self._report = msgspec.json.Decoder(AccountReport)
         self._feed = msgspec.json.Decoder(FeedState)
         self._history = msgspec.json.Decoder(History)
+        self._intel = msgspec.json.Decoder(IntelProblem)
         self.bad_frames = 0
         self._told_ns: dict[str, int] = {}  # by kind of event
         self._untold: Counter[str] = Counter()
@@ -139,6 +140,9 @@ class Intake:
                 self._market.store.put(decode_reading(frame.raw, now_ns))
             case Source.FEED:
                 return self._feed_changed(self._feed.decode(frame.raw))
+            case Source.INTEL:
+                said = self._intel.decode(frame.raw)
+                return (Emit(kind="INTEL_ERROR", source=said.provider, data={"problem": said.problem}),)
             case Source.HISTORY:
                 self._take_history(self._history.decode(frame.raw))
             case Source.TICK:

@@ -21,7 +21,7 @@ from bot.market.volumes import BTC
 from bot.runtime.clock import RealClock
 from bot.runtime.inbox import Inbox
 from bot.runtime.websocket import StreamRules, backoff_s
-from bot.venues.venue_feed import VenueFeed
+from bot.venues.venue_feed import Put, VenueFeed
 
 USD = frozenset({"USDT", "USDC", "USD"})
 OPEN_S = 10.0  # what another venue may take to answer before the start goes on without it
@@ -104,20 +104,25 @@ class PublicMarket:
             if each.unified == unified:
                 home.want(each.symbol)
 
+    def put_into(self, inbox: Inbox) -> Put:
+        """How frames get into the engine: stamped, in order, waiting where there is no room."""
+
+        async def put(source: str, raw: bytes) -> None:
+            frame = Frame(self.clock.now_ns(), Lane.DATA, source, raw)
+            if not inbox.offer_data(frame):
+                await inbox.put_data(frame)
+
+        return put
+
     def parts(
         self,
-        inbox: Inbox,
+        put: Put,
         market: Market,
         add_others: Callable[[Sequence[Instrument]], None],
         chance: Callable[[], float],
         rules: StreamRules | None = None,
     ) -> dict[str, Coroutine[Any, Any, None]]:
         """What must run beside the engine, by name. `add_others` is told of instruments of a venue that answers late."""
-
-        async def put(source: str, raw: bytes) -> None:
-            frame = Frame(self.clock.now_ns(), Lane.DATA, source, raw)
-            if not inbox.offer_data(frame):
-                await inbox.put_data(frame)
 
         def parts_of(feed: VenueFeed) -> dict[str, Coroutine[Any, Any, None]]:
             return feed.parts(put, chance, self._age_of(feed, market), rules)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import FeedError
 from bot.domain.values import NS
-from bot.intel.deribit import Deribit, DeribitParams, max_pain_reading, parse_summary
+from bot.intel.deribit import Deribit, max_pain_reading, parse_summary
+from bot.intel.params import DeribitParams
 from bot.market.readings import decode_reading
 from tests.servers.deribit import deribit_server
 
@@ -107,15 +108,20 @@ async def poll(behaviours: list[str], timeout_s: float = 5.0) -> tuple[list[byte
         return frames, reports, waits, len(server.queries)
 
 
-def test_each_failure_is_reported_backed_off_from_and_recovered_from() -> None:
+def test_failures_are_backed_off_from_and_told_once_a_minute_and_why_there_is_no_number_yet() -> None:
     behaviours = ["html", "type", "cut", "error", "redirect", "ok", "error"]
     frames, reports, waits, asked = asyncio.run(poll(behaviours))
     assert waits == [5, 10, 12, 12, 12, 12, 5]
-    assert (len(frames), len(reports), asked) == (1, 6, 7)
-    reading = decode_reading(frames[0], NOW)
-    assert reading.value is not None and reading.value.price == 100
+    assert (len(reports), asked) == (1, 7)
+    readings = [decode_reading(frame, NOW) for frame in frames]
+    assert [reading.value is None for reading in readings] == [True] * 5 + [
+        False
+    ]  # the failure after it hides no number
+    assert "not JSON" in readings[0].reason
+    assert readings[-1].value is not None and readings[-1].value.price == 100
 
 
 def test_a_server_that_never_answers_is_given_up() -> None:
     frames, reports, _, _ = asyncio.run(poll(["slow", "ok"], timeout_s=0.2))
-    assert (len(frames), len(reports)) == (1, 1)
+    assert (len(frames), len(reports)) == (2, 1)
+    assert "TimeoutError" in decode_reading(frames[0], NOW).reason
