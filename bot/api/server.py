@@ -127,7 +127,8 @@ class ApiServer:
     def _readings(self, request: web.Request) -> Any:
         symbol = request.query.get("symbol")
         wanted = [self._instrument(symbol)] if symbol else list(self._instruments.values())
-        return [row for instrument in wanted for row in self._live.readings(instrument)]
+        providers = self._live.providers()
+        return [row for instrument in wanted for row in self._live.readings(instrument, providers)]
 
     def _why(self, request: web.Request) -> Any:
         wanted = request.query.get("q")
@@ -138,7 +139,10 @@ class ApiServer:
     def _health(self) -> dict[str, Any]:
         status = self._live.status()
         kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
-        return {**{key: status[key] for key in kept if key in status}, "journal": to_builtins(self._journal.stats())}
+        return {
+            **{key: status[key] for key in kept if key in status},
+            "journal": to_builtins(self._journal.stats()),
+        } | {"providers": self._live.providers()}
 
     async def _events(self, request: web.Request) -> web.Response:
         """Events after `since`, at most a page; ask again from the last seq. They come from the journal itself."""

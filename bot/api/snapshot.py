@@ -6,6 +6,7 @@ left in the hold) on top of what the journal's projection says.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -39,6 +40,7 @@ class Live:
     projection: Projection
     state: State
     facts: dict[str, Any]  # what does not change in a run: mode, venue, session, config_hash, version
+    providers: Callable[[], list[dict[str, Any]]] = list  # what each provider of readings answers
 
     def status(self) -> dict[str, Any]:
         waiting = self.inbox.depths()
@@ -99,8 +101,9 @@ class Live:
             **({"depth": _depth(market, depth)} if depth else {}),
         }
 
-    def readings(self, instrument: str) -> list[dict[str, Any]]:
-        """Each reading's value, source, age and state, in the order of the table of sources."""
+    def readings(self, instrument: str, providers: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """Each reading's value, source, age and state, in the order of the table of sources. With what the providers answer, each of its
+        sources too, and when that one is asked next."""
         now_ns = self.engine.now_ns
         rows = []
         for name in SOURCES:
@@ -114,8 +117,27 @@ class Live:
                     "source": reading.source,
                     "age_s": None if age_s is None else round(age_s, 3),
                     "max_age_s": reading.max_age_ns / NS,
+                    "unit": SOURCES[name].unit,
                     "value": msgspec.to_builtins(reading.value, enc_hook=_plain),
                     "reason": reading.reason,
+                    **({} if providers is None else {"sources": self._sources(name, instrument, providers)}),
+                }
+            )
+        return rows
+
+    def _sources(self, name: str, instrument: str, providers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        now_ns, rows = self.engine.now_ns, []
+        coin = self.view.instrument(instrument).base
+        for source, reading in self.view.sources(name, instrument):
+            asked = _asked(providers, source, name, (instrument, coin))
+            age_s = None if reading is None else reading.age_s(now_ns)
+            rows.append(
+                {
+                    "source": source,
+                    "state": "MISSING" if reading is None else reading.state(now_ns),
+                    "age_s": None if age_s is None else round(age_s, 3),
+                    "next_s": None if asked is None else round(asked["next_s"], 1),
+                    "reason": (asked or {}).get("problem") or ("" if reading is None else reading.reason),
                 }
             )
         return rows
@@ -138,6 +160,17 @@ class Live:
             "age_s": round((self.engine.now_ns - position.opened_ns) / NS, 1),
             "hold_left_s": round(left_s, 1),
         }
+
+
+def _asked(providers: Sequence[dict[str, Any]], source: str, name: str, keys: Sequence[str]) -> dict[str, Any] | None:
+    """The call by which a provider keeps this reading fresh."""
+    for provider in providers:
+        for asked in provider.get("asked", ()):
+            if asked.get("source", provider["provider"]) == source and any(
+                [name, key] in asked["readings"] for key in keys
+            ):
+                return dict(asked)
+    return None
 
 
 def _cause(cause: Cause) -> dict[str, Any]:

@@ -236,6 +236,7 @@ class _Session:
             projection=self._projection,
             state=parts.state,
             facts=_facts(parts, played),
+            providers=lambda: [] if self._providers is None else self._providers.answer(),
         )
         self._providers: Providers | None = None
         if isinstance(played, PublicMarket):

@@ -91,7 +91,7 @@ def _print_strategy_errors(strategies: Row) -> None:
 
 def print_readings(rows: list[Row]) -> None:
     table = Table(box=None, pad_edge=False)
-    for column in ("symbol", "reading", "state", "value", "source", "age", "limit"):
+    for column in ("symbol", "reading", "state", "value", "unit", "source", "age", "limit", "its sources, in order"):
         table.add_column(column, overflow="fold")
     for row in rows:
         value = missing_text(row["reason"]) if row["value"] is None else value_text(row["name"], row["value"])
@@ -101,12 +101,19 @@ def print_readings(rows: list[Row]) -> None:
             row["name"],
             row["state"],
             value,
+            row["unit"],
             row["source"] or "-",
             age,
             f"{row['max_age_s']:.0f} s",
+            ", ".join(map(_source_text, row["sources"])),
         )
         table.add_row(*map(escape, cells))
     console.print(table)
+
+
+def _source_text(source: Row) -> str:
+    again = "" if source["next_s"] is None else f", next in {source['next_s']:.0f} s"
+    return f"{source['source']} {source['state']}{again}"
 
 
 def print_positions(rows: list[Row]) -> None:

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from bot.domain.params import Params
 
-
 DERIBIT_URL = "https://www.deribit.com"
 
 

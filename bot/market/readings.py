@@ -37,6 +37,7 @@ FUTURE_NS = 5 * NS  # how far another clock may run ahead of ours
 
 
 class SourceRule(Struct, frozen=True):
+    unit: str
     sources: tuple[str, ...]  # in the order in which they decide
     max_age_s: int
     keyed_by: str
@@ -44,15 +45,15 @@ class SourceRule(Struct, frozen=True):
 
 
 SOURCES: dict[str, SourceRule] = {
-    "taker_5m": SourceRule((COINGLASS, OWN), 120, INSTRUMENT, Taker),
-    "max_pain": SourceRule((COINGLASS, DERIBIT), 900, COIN, MaxPain),
-    "walls": SourceRule((COINGLASS, OWN), 90, COIN, Walls),
-    "liquidation_clusters": SourceRule((COINGLASS, MODEL), 600, INSTRUMENT, LiquidationClusters),
-    "oi_delta_5m": SourceRule((VENUE, COINGLASS), 120, INSTRUMENT, OiDelta),
-    "long_short": SourceRule((VENUE, COINGLASS), 900, INSTRUMENT, LongShort),
-    "whale_cvd": SourceRule((OWN,), 30, INSTRUMENT, WhaleCvd),
-    "ofi": SourceRule((OWN,), 2, INSTRUMENT, Ofi),
-    "regime": SourceRule((OWN,), 2 * BAR_S, INSTRUMENT, Regime),
+    "taker_5m": SourceRule("USD", (COINGLASS, OWN), 120, INSTRUMENT, Taker),
+    "max_pain": SourceRule("USD", (COINGLASS, DERIBIT), 900, COIN, MaxPain),
+    "walls": SourceRule("USD", (COINGLASS, OWN), 90, COIN, Walls),
+    "liquidation_clusters": SourceRule("USD", (COINGLASS, MODEL), 600, INSTRUMENT, LiquidationClusters),
+    "oi_delta_5m": SourceRule("% of coins", (VENUE, COINGLASS), 120, INSTRUMENT, OiDelta),
+    "long_short": SourceRule("longs per short", (VENUE, COINGLASS), 900, INSTRUMENT, LongShort),
+    "whale_cvd": SourceRule("of 100", (OWN,), 30, INSTRUMENT, WhaleCvd),
+    "ofi": SourceRule("base coins", (OWN,), 2, INSTRUMENT, Ofi),
+    "regime": SourceRule("H, z", (OWN,), 2 * BAR_S, INSTRUMENT, Regime),
 }
 
 _USABLE = (FRESH, PARTIAL)
@@ -115,6 +116,11 @@ class ReadingStore:
         sources = [source for source in rule_of(deciding.name).sources if source != deciding.source]
         others = [self._of(source, deciding.name, deciding.key, own) for source in sources]
         return [reading for reading in others if reading is not None and reading.state(now_ns) in _USABLE]
+
+    def each(self, name: str, key: str, own: Own = _nothing) -> Iterator[tuple[str, Reading[Any] | None]]:
+        """Every source in order, and the newest that it said; None where it has said nothing yet."""
+        for source in rule_of(name).sources:
+            yield source, self._of(source, name, key, own)
 
     def _in_order(self, name: str, key: str, own: Own) -> Iterator[Reading[Any]]:
         for source in rule_of(name).sources:

@@ -412,6 +412,11 @@ class Market:
         market, key = self._keyed(deciding.name, instrument_id)
         return self.store.others_fresh(deciding, now_ns, lambda: market.own(deciding.name, key, now_ns))
 
+    def sources(self, name: str, instrument_id: str, now_ns: int) -> list[tuple[str, Reading[Any] | None]]:
+        """What each source says, in the table's order."""
+        market, key = self._keyed(name, instrument_id)
+        return list(self.store.each(name, key, lambda: market.own(name, key, now_ns)))
+
     def _keyed(self, name: str, instrument_id: str) -> tuple[InstrumentMarket, str]:
         found = self._keys.get((name, instrument_id))
         if found is None:

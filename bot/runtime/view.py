@@ -56,5 +56,8 @@ class LiveView:
             known = self._readings[name, instrument] = self._market.reading(name, instrument, self.now_ns)
         return known
 
+    def sources(self, name: str, instrument: str) -> Sequence[tuple[str, Reading[Any] | None]]:
+        return self._market.sources(name, instrument, self.now_ns)
+
     def other_readings(self, deciding: Reading[Any], instrument: str) -> Sequence[Reading[Any]]:
         return self._market.other_readings(deciding, instrument, self.now_ns)
