@@ -225,18 +225,18 @@ def test_pace_without_and_with_many_symbols() -> None:
 
     async def scenario() -> None:
         symbols = [f"C{i}USDT" for i in range(8)]
-        async with desk(speed=600.0, symbols=symbols) as it:
+        async with desk(speed=400.0, symbols=symbols) as it:
             await it.until(lambda: len(it.of("oi_delta_5m")) >= 8 * 8)
         paths = it.server.paths()
         assert it.told == []
-        assert paths[:8] == ["/fapi/v1/openInterest"] * 8  # what decides first comes first
+        assert paths[:12].count("/fapi/v1/openInterest") == 8  # before the long histories
         assert paths.count("/futures/data/openInterestHist") <= 8 * 5
         hours = [query for _, path, query in it.server.asked if query.get("period") == "1h"]
         assert len(hours) == 8 * 2
         times = [at for at, path, _ in it.server.asked]
         minutes_s = (times[-1] - times[0]) / NS
         assert len(times) * 0.35 <= minutes_s + 1
-        states = {each.state(each.received_ns) for each in it.readings if each.value is not None}
+        states = {each.state(each.received_ns) for each in it.of("oi_delta_5m")[-8:]}
         assert states == {ReadingState.FRESH}
 
     run(scenario)
