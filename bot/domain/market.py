@@ -11,6 +11,8 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from bot.domain.values import Direction
+
 Level = tuple[float, float]  # price, quantity; quantity 0 deletes the level
 
 
@@ -66,6 +68,18 @@ class MarkPrice(Struct, frozen=True, gc=False):
     exch_ns: int
 
 
+class ForcedOrder(Struct, frozen=True, gc=False):
+    """A position that the venue liquidated. `complete`: the feed tells of every one; else of the newest in a second, so that
+    sums are lower bounds and no measure of the other kind (quant 3)."""
+
+    symbol: str
+    side: Direction  # of the position
+    price: float
+    quantity: float
+    exch_ns: int
+    complete: bool
+
+
 class Bar(Struct, frozen=True, gc=False):
     """One closed bar of trades, `[start_ns, start_ns + width)` in the venue's own time. USD sums are of price x quantity."""
 
@@ -95,4 +109,4 @@ def flaw_of(bars: Iterable[Bar], width_ns: int) -> str:
     return ""
 
 
-MarketMessage = BookSnapshot | BookDiff | TradePrint | Quote | MarkPrice
+MarketMessage = BookSnapshot | BookDiff | TradePrint | Quote | MarkPrice | ForcedOrder

@@ -17,8 +17,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
-from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
-from bot.domain.values import MS
+from bot.domain.market import BookDiff, BookSnapshot, ForcedOrder, MarketMessage, MarkPrice, Quote, TradePrint
+from bot.domain.values import LONG, MS, SHORT
 from bot.exchanges.base import Decoder, Klines, StreamPlan
 from bot.exchanges.binance_rest import parse_exchange_info, parse_klines
 from bot.exchanges.wire import MAX_BYTES, Id, Ms, Name, NotNegative, Positive, Rate, refusal, refuse_duplicate_keys
@@ -27,7 +27,7 @@ VENUE = "binanceusdm"
 SNAPSHOT_STREAM = "@depth_snapshot"  # not the venue's: how a recorder names the symbol of a REST depth reply
 
 _IGNORED = {"24hrMiniTicker", "24hrTicker", "assetIndexUpdate", "compositeIndex", "continuous_kline"}
-_IGNORED |= {"contractInfo", "forceOrder", "indexPriceUpdate", "kline", "tradingSession"}
+_IGNORED |= {"contractInfo", "indexPriceUpdate", "kline", "tradingSession"}
 
 
 class _Event(Struct, tag_field="e", gc=False):
@@ -128,6 +128,29 @@ class _MarkPrice(_Event, tag="markPriceUpdate", kw_only=True, gc=False):
         return MarkPrice(self.s, self.p, index, rate, self.T * MS or None, self.E * MS)
 
 
+class _Forced(Struct, gc=False):
+    """The order that closes the position: it sells a long. `ap` and `z` are what was filled, `p` the bankruptcy price."""
+
+    s: Name
+    S: str
+    p: NotNegative
+    ap: NotNegative
+    z: NotNegative
+    T: Ms
+
+    def neutral(self) -> ForcedOrder | None:
+        if self.S not in ("BUY", "SELL"):
+            raise ValueError(f"S is {self.S!r:.40}, not BUY or SELL")
+        if not self.z or not (self.ap or self.p):
+            return None
+        side = LONG if self.S == "SELL" else SHORT
+        return ForcedOrder(self.s, side, self.ap or self.p, self.z, self.T * MS, complete=False)
+
+
+class _ForceOrder(Struct, gc=False):
+    o: _Forced
+
+
 def _taker_buys(m: Any) -> bool:
     """`m`: the buyer was the maker, so the taker sold."""
     if m is False:
@@ -167,6 +190,7 @@ class _Outline(Struct, gc=False):
 _decode_wrapped = msgspec.json.Decoder(_Wrapped, strict=False).decode
 _decode_bare = msgspec.json.Decoder(_MarketEvent, strict=False).decode
 _snapshot = msgspec.json.Decoder(_Snapshot, strict=False)
+_decode_forced = msgspec.json.Decoder(_ForceOrder, strict=False).decode
 _outline = msgspec.json.Decoder(_Outline)
 
 _S = ord(
@@ -218,6 +242,8 @@ def _slowly(raw: bytes) -> MarketMessage | None:
     refuse_duplicate_keys(raw)
     body = raw if top.data is UNSET else bytes(top.data)
     inner = top if top.data is UNSET else _outline.decode(body)
+    if inner.e == "forceOrder":  # seldom, and unlike the others its fields are in an object of their own
+        return _decode_forced(body).o.neutral()
     if inner.e is not UNSET:
         return None if inner.e in _IGNORED else _decode_bare(body).neutral()
     if inner.lastUpdateId is not UNSET:
@@ -241,7 +267,7 @@ def subscribe(symbols: Sequence[str], channels: Sequence[str], request_id: int) 
 # --- public data ---------------------------------------------------------------------------------------------------
 
 DEPTH_LIMIT = 1000
-PUBLIC, MARKET = ("depth@100ms", "bookTicker"), ("aggTrade", "markPrice@1s")
+PUBLIC, MARKET = ("depth@100ms", "bookTicker"), ("aggTrade", "markPrice@1s", "forceOrder")
 """Channels of the venue's two public paths (it splits them since 2025)."""
 
 

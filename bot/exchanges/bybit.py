@@ -15,8 +15,8 @@ from msgspec import Meta, Raw, Struct
 
 from bot.domain.errors import FeedError
 from bot.domain.instrument import Instrument
-from bot.domain.market import BookDiff, BookSnapshot, MarketMessage, TradePrint
-from bot.domain.values import MS
+from bot.domain.market import BookDiff, BookSnapshot, ForcedOrder, MarketMessage, TradePrint
+from bot.domain.values import LONG, MS, SHORT
 
 VENUE = "bybit"
 MAX_BYTES = 8 * 1024 * 1024
@@ -54,9 +54,18 @@ class _Trade(Struct, gc=False):
     i: str
 
 
+class _Forced(Struct, gc=False):
+    T: _Ms
+    s: _Name
+    S: str
+    v: _Positive
+    p: _Positive
+
+
 _outline = msgspec.json.Decoder(_Outline).decode
 _book = msgspec.json.Decoder(_Book, strict=False).decode
 _trades = msgspec.json.Decoder(list[_Trade], strict=False).decode
+_liquidations = msgspec.json.Decoder(list[_Forced], strict=False).decode
 
 
 class Decoder:
@@ -75,9 +84,11 @@ class Decoder:
                 return [self._depth(top)]
             if top.topic.startswith("publicTrade."):
                 return [_print(trade) for trade in _trades(top.data)]
+            if top.topic.startswith("allLiquidation."):
+                return [_forced(order) for order in _liquidations(top.data)]
             if top.op and top.success:
                 return []
-            raise ValueError(top.ret_msg or "neither a book, trades nor an acknowledgement")
+            raise ValueError(top.ret_msg or "neither a book, trades, liquidations nor an acknowledgement")
         except (ValueError, RecursionError) as error:
             raise _refusal(error, raw) from None
 
@@ -107,13 +118,21 @@ def _print(trade: _Trade) -> TradePrint:
     return TradePrint(trade.s, number, trade.p, trade.v, trade.S == "Buy", trade.T * MS)
 
 
+def _forced(order: _Forced) -> ForcedOrder:
+    """`S` is the side of the position here, not of the order that closes it."""
+    if order.S not in ("Buy", "Sell"):
+        raise ValueError(f"S is {order.S!r:.40}, not Buy or Sell")
+    side = LONG if order.S == "Buy" else SHORT
+    return ForcedOrder(order.s, side, order.p, order.v, order.T * MS, complete=True)
+
+
 def _refusal(problem: object, raw: bytes) -> FeedError:
     """Cut and escaped: what comes over a socket can neither fill a log nor forge a line of it."""
     return FeedError(f"{VENUE}: {str(problem)[:200].encode('unicode_escape').decode()}: {raw[:120]!r}")
 
 
 def subscribe(symbols: list[str], channels: list[str], request_id: int) -> bytes:
-    """Channels as the venue names them, without the symbol: `orderbook.50`, `publicTrade`."""
+    """Channels as the venue names them, without the symbol: `orderbook.50`, `publicTrade`, `allLiquidation`."""
     args = [f"{channel}.{symbol}" for symbol in symbols for channel in channels]
     return msgspec.json.encode({"op": "subscribe", "args": args, "req_id": str(request_id)})
 

@@ -17,11 +17,12 @@ from msgspec import Meta, Raw, Struct
 
 from bot.domain.errors import FeedError
 from bot.domain.instrument import Instrument
-from bot.domain.market import BookDiff, BookSnapshot, Level, MarketMessage, TradePrint
-from bot.domain.values import MS
+from bot.domain.market import BookDiff, BookSnapshot, ForcedOrder, Level, MarketMessage, TradePrint
+from bot.domain.values import LONG, MS, SHORT
 
 VENUE = "okx"
 MAX_BYTES = 8 * 1024 * 1024
+LIQUIDATIONS = "liquidation-orders"
 CHECKED = 25  # levels a side in the checksum
 
 _Text = Annotated[str, Meta(pattern=r"^[0-9]{1,19}(\.[0-9]{1,20})?$")]
@@ -61,9 +62,22 @@ class _Trade(Struct, gc=False):
     ts: _Ms
 
 
+class _Detail(Struct, gc=False):
+    side: str
+    bkPx: _Text
+    sz: _Text
+    ts: _Ms
+
+
+class _Forced(Struct, gc=False):
+    instId: str
+    details: list[_Detail]
+
+
 _outline = msgspec.json.Decoder(_Outline).decode
 _books = msgspec.json.Decoder(list[_Book], strict=False).decode
 _trades = msgspec.json.Decoder(list[_Trade], strict=False).decode
+_liquidations = msgspec.json.Decoder(list[_Forced], strict=False).decode
 
 
 class _Ladder:
@@ -122,6 +136,8 @@ class Decoder:
                 return [message for book in _books(top.data) for message in self._depth(top, top.arg.instId, book)]
             if top.arg.channel in ("trades", "trades-all"):
                 return [self._print(trade, top.arg) for trade in _trades(top.data)]
+            if top.arg.channel == LIQUIDATIONS:
+                return [self._forced(each.instId, one) for each in self._ours(top.data) for one in each.details]
             raise ValueError(f"channel is {top.arg.channel!r}")
         except (ValueError, RecursionError) as error:
             raise _refusal(error, raw) from None
@@ -156,6 +172,21 @@ class Decoder:
         bought, merged = trade.side == "buy", arg.channel == "trades"
         return TradePrint(trade.instId, trade.tradeId, price, quantity, bought, trade.ts * MS, merged)
 
+    def _ours(self, data: Raw) -> list[_Forced]:
+        """The channel tells of every swap of the venue."""
+        return [each for each in _liquidations(data) if each.instId in self._contract_base]
+
+    def _forced(self, symbol: str, order: _Detail) -> ForcedOrder:
+        """`side` is that of the order that closes the position: it sells a long."""
+        if order.side not in ("buy", "sell"):
+            raise ValueError(f"side is {order.side!r:.40}, not buy or sell")
+        price, quantity = float(order.bkPx), float(Decimal(order.sz) * self._base(symbol))
+        if not price or not quantity:
+            raise ValueError("a liquidation with a zero bkPx or sz")
+        return ForcedOrder(
+            symbol, LONG if order.side == "sell" else SHORT, price, quantity, order.ts * MS, complete=False
+        )
+
     def _base(self, symbol: str) -> Decimal:
         base = self._contract_base.get(symbol)
         if base is None:
@@ -181,8 +212,10 @@ def _refusal(problem: object, raw: bytes) -> FeedError:
 
 
 def subscribe(symbols: list[str], channels: list[str]) -> bytes:
-    """Channels as the venue names them: `books`, `trades`. The venue echoes no request id."""
-    args = [{"channel": channel, "instId": symbol} for symbol in symbols for channel in channels]
+    """Channels as the venue names them: `books`, `trades`; `liquidation-orders` is one of all swaps. The venue echoes no
+    request id."""
+    args = [{"channel": each, "instId": symbol} for symbol in symbols for each in channels if each != LIQUIDATIONS]
+    args += [{"channel": LIQUIDATIONS, "instType": "SWAP"}] if LIQUIDATIONS in channels else []
     return msgspec.json.encode({"op": "subscribe", "args": args})
 
 

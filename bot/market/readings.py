@@ -111,6 +111,11 @@ class ReadingStore:
         stale = next((reading for reading in unusable if reading.value is not None), None)
         return _missing(name, key, unusable, now_ns) if stale is None else stale
 
+    def fresh(self, name: str, key: str, source: str, now_ns: int) -> Any:
+        """What this source says, None where it is not fresh."""
+        reading = self._readings.get((name, key, source))
+        return reading.value if reading is not None and reading.state(now_ns) is FRESH else None
+
     def others_fresh(self, deciding: Reading[Any], now_ns: int, own: Own = _nothing) -> list[Reading[Any]]:
         """What the other sources say of the same thing, where they are usable."""
         sources = [source for source in rule_of(deciding.name).sources if source != deciding.source]

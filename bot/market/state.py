@@ -17,7 +17,7 @@ from msgspec import Struct
 from bot.domain.errors import FeedError
 from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
-from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, Quote, TradePrint
+from bot.domain.market import Bar, BookDiff, BookSnapshot, ForcedOrder, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.reading import Reading
 from bot.domain.values import Side
 from bot.market.bars import REGIME_WIDTH_S, BarParams, Bars
@@ -31,7 +31,8 @@ from bot.market.flow import (
     WhaleParams,
     micro_usd,
 )
-from bot.market.readings import COIN, ReadingStore, own_reading, rule_of
+from bot.market.liquidations import ForcedFlow, ForcedSummary
+from bot.market.readings import COIN, MODEL, ReadingStore, own_reading, rule_of
 from bot.market.regime import RegimeMeter, RegimeParams
 from bot.market.volumes import DAY_NS, DAY_S, Volumes
 from bot.market.walls import WallParams, WallTracker
@@ -108,7 +109,9 @@ class OtherBook:
 class InstrumentMarket:
     """One instrument's book, flow, walls, bars and last prices; the `MarketView` that desks see."""
 
-    def __init__(self, instrument: Instrument, params: MarketParams, note: Callable[[BookNote], None]) -> None:
+    def __init__(
+        self, instrument: Instrument, params: MarketParams, note: Callable[[BookNote], None], store: ReadingStore
+    ) -> None:
         self.instrument = instrument
         self.id = instrument.id
         self.book = Book()
@@ -118,6 +121,7 @@ class InstrumentMarket:
         self.walls = WallTracker(params.walls, instrument.base, instrument.venue)
         self.others: dict[str, Book] = {}  # the same coin elsewhere, by venue
         self.history = Bars(params.bars)
+        self.forced = ForcedFlow()
         self._regime = RegimeMeter(params.regime, self.history.of(REGIME_WIDTH_S))
         self._flow: dict[str, TakerFlow | WhaleFlow | OrderFlowImbalance] = {
             "taker_5m": self.taker,
@@ -129,7 +133,7 @@ class InstrumentMarket:
         self.quote: Quote | None = None
         self.venue_mark: MarkPrice | None = None
         self.past_funding: tuple[float | None, int] | None = None
-        self._note = note
+        self._note, self._store = note, store
         self._book_ns: int | None = None
         self._trade_ns: int | None = None
         self._mark_ns: int | None = None
@@ -173,6 +177,10 @@ class InstrumentMarket:
             self.past_funding = (before.funding_rate, before.next_funding_ns)
         self.venue_mark = mark
         self._mark_ns = now_ns
+
+    def on_forced(self, order: ForcedOrder, now_ns: int) -> None:
+        known = self._store.fresh("liquidation_clusters", self.id, MODEL, now_ns)
+        self.forced.add(order, known, self.book.mid or order.price, now_ns)
 
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""
@@ -313,7 +321,7 @@ class Market:
     ) -> None:
         self.store = ReadingStore()
         self.notes: list[BookNote] = []  # drained by the engine after each frame
-        made = [InstrumentMarket(each, params or MarketParams(), self._take_note) for each in instruments]
+        made = [InstrumentMarket(each, params or MarketParams(), self._take_note, self.store) for each in instruments]
         self._by_id = {market.instrument.id: market for market in made}
         self._volumes = Volumes()
         self._day: int | None = None  # UTC day for which thresholds by volume are set
@@ -417,6 +425,10 @@ class Market:
         market, key = self._keyed(name, instrument_id)
         return list(self.store.each(name, key, lambda: market.own(name, key, now_ns)))
 
+    def forced_orders(self, instrument_id: str, now_ns: int) -> ForcedSummary:
+        """The venue's liquidations of the last day, and how our own model did with them."""
+        return self.market(instrument_id).forced.summary(now_ns)
+
     def _keyed(self, name: str, instrument_id: str) -> tuple[InstrumentMarket, str]:
         found = self._keys.get((name, instrument_id))
         if found is None:
@@ -440,6 +452,7 @@ _HANDLERS: dict[type, Callable[[InstrumentMarket, Any, int], None]] = {
     TradePrint: InstrumentMarket.on_trade,
     Quote: InstrumentMarket.on_quote,
     MarkPrice: InstrumentMarket.on_mark,
+    ForcedOrder: InstrumentMarket.on_forced,
 }
 
 
@@ -449,6 +462,7 @@ _OTHER_HANDLERS: dict[type, Callable[[OtherBook, Any, int], None]] = {
     TradePrint: OtherBook.on_trade,
     Quote: OtherBook.ignore,
     MarkPrice: OtherBook.ignore,
+    ForcedOrder: OtherBook.ignore,
 }
 
 

@@ -128,7 +128,7 @@ def test_a_snapshot_without_time_has_none() -> None:
         b'{"e":"kline","E":1,"s":"BTCUSDT","k":{"t":1}}',
         wrap(b'{"e":"kline","E":1,"s":"BTCUSDT","k":{"t":1}}'),
         b'{"e":"24hrMiniTicker","E":1,"s":"BTCUSDT","c":"1"}',
-        wrap(b'{"e":"forceOrder","E":1,"o":{"s":"BTCUSDT"}}'),
+        b'{"e":"contractInfo","E":1,"s":"BTCUSDT"}',
     ],
 )
 def test_what_is_known_and_not_used_is_none(raw: bytes) -> None:
