@@ -62,6 +62,8 @@ def test_of_several_the_nearest_is_the_reference_and_old_ones_are_forgotten() ->
     found = samples.reference(sample(NOW))
     assert found == sample(NOW - 290 * NS)
     assert samples.newest == sample(NOW)
+    assert samples.reference(sample(NOW - 350 * NS)) == sample(NOW - 600 * NS)
+    assert samples.reference(sample(NOW - 361 * NS)) is None  # what is older than ten minutes is gone
     assert samples.reference(sample(NOW - 290 * NS)) == sample(NOW - 600 * NS)
 
 
@@ -141,7 +143,7 @@ def test_a_tenth_of_the_hours_may_be_missing_and_old_ones_do_not_count() -> None
 
 def test_an_hours_first_ratio_stays() -> None:
     kept = hours([Decimal(2)] * 720)
-    kept.add([AccountRatio(NOW, Decimal(9))])
+    kept.add([AccountRatio(NOW - i * HOUR_NS, Decimal(9)) for i in range(720)])
     assert kept.percentile_95(NOW) == 2
 
 

@@ -96,11 +96,12 @@ async def desk(
     where: str = "",
     symbols: list[str] | None = None,
     after_s: float = 0.0,
+    ahead_s: int = 0,
     **params: Any,
 ) -> AsyncIterator[Desk]:
     clock = Hurried(speed, after_s)
     async with venue_statistics_server(world or World(), clock.now_ns) as server:
-        server.behaviour, server.where = behaviour, where
+        server.behaviour, server.where, server.ahead_ns = behaviour, where, ahead_s * NS
         made = Desk(server, clock, venue, symbols or [SYMBOLS[venue]], **params)
         running = asyncio.ensure_future(made.provider.run())
         try:
@@ -220,8 +221,8 @@ def test_liquidation_wall_at_the_model_s_cluster(oi_pct: str, distance_pct: str,
     run(scenario)
 
 
-def test_pace_without_and_with_many_symbols() -> None:
-    """Calls are apart as the venue needs it, and what was asked at start is not asked again."""
+def test_many_symbols() -> None:
+    """What the guards need comes first, and the long histories are asked once."""
 
     async def scenario() -> None:
         symbols = [f"C{i}USDT" for i in range(8)]
@@ -233,9 +234,6 @@ def test_pace_without_and_with_many_symbols() -> None:
         assert paths.count("/futures/data/openInterestHist") <= 8 * 5
         hours = [query for _, path, query in it.server.asked if query.get("period") == "1h"]
         assert len(hours) == 8 * 2
-        times = [at for at, path, _ in it.server.asked]
-        minutes_s = (times[-1] - times[0]) / NS
-        assert len(times) * 0.35 <= minutes_s + 1
         states = {each.state(each.received_ns) for each in it.of("oi_delta_5m")[-8:]}
         assert states == {ReadingState.FRESH}
 
@@ -249,7 +247,7 @@ def test_pace_without_and_with_many_symbols() -> None:
         ("error", "HTTP 500"),
         ("redirect", "HTTP 302"),
         ("types", "Expected"),
-        ("big", "more than"),
+        ("big", "more than 8388608 bytes"),
     ],
 )
 def test_a_bad_answer_is_missing_with_a_reason_and_told_once_a_minute(behaviour: str, said: str) -> None:
@@ -344,6 +342,41 @@ def test_when_a_start_can_know_five_minutes(after_s: int, at_once: bool) -> None
         assert (first.value is not None) is at_once
         assert ("not known yet" in first.reason) is not at_once
         assert it.told == []
+
+    run(scenario)
+
+
+def test_crowd_and_model_are_asked_after_each_full_five_minutes() -> None:
+    rising = World(coins=lambda at: Decimal(100_000) + (at - START) // (NS * 2))
+
+    async def scenario() -> None:
+        async with desk(rising, speed=400.0, after_s=100.0) as it:
+            await it.until(lambda: len(it.of("liquidation_clusters")) >= 4)
+            answer = it.provider.answer()
+        asked = [(at, query) for at, path, query in it.server.asked if "openInterestHist" in path]
+        counts = [int(query["limit"]) for _, query in asked if query["limit"] != "3"]
+        assert counts[0] == 500
+        assert all(count <= 4 for count in counts[1:])
+        assert answer["instruments"]["binanceusdm:BTCUSDT"]["model_steps"] == 499 + 3
+        crowd = [at for at, _, query in it.server.asked if query.get("limit") == "1"]
+        assert all(20 * NS <= at % (300 * NS) < 60 * NS for at in crowd[1:])
+        assert len({each.value.clusters for each in it.of("liquidation_clusters") if each.value}) == 4
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("ahead_s", "said"), [(30, "its time is -"), (-1200, "its time is 1")])
+def test_a_venue_whose_clock_is_wrong_is_not_believed(ahead_s: int, said: str) -> None:
+    async def scenario() -> None:
+        async with desk(speed=100.0, after_s=100.0, ahead_s=ahead_s) as it:
+            delta = await it.reading("oi_delta_5m")
+            clusters = await it.reading("liquidation_clusters")
+            crowd = await it.reading("long_short")
+        assert delta.value is None
+        assert said in delta.reason
+        if ahead_s < 0:
+            assert said in clusters.reason
+            assert said in crowd.reason
 
     run(scenario)
 

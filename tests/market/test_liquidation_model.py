@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from math import nextafter
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,23 @@ def test_falling_open_interest_closes_its_share_and_time_the_rest() -> None:
     for _ in range(12):  # an hour
         fading.apply(step(1100, 1100))
     assert fading.known_coins(SHORT) == pytest.approx(50)
+
+
+def test_what_was_liquidated_did_not_close_by_itself() -> None:
+    model = LiquidationModel(LiquidationModelParams(leverages=((20.0, 0.5), (50.0, 0.5)), half_life_h=1e9))
+    model.apply(step(1000, 1100))
+    model.apply(step(1100, 1000, low=59000.0))  # 50 of the hundred coins that are gone were longs at 50 times
+    assert model.known_coins(LONG) == pytest.approx(50 * 1000 / 1050)
+    assert model.known_coins(SHORT) == pytest.approx(100 * 1000 / 1100)
+
+
+def test_a_level_is_reached_by_a_price_that_is_exactly_there() -> None:
+    at = liquidation_price(60000.0, LONG, 20.0, 0.005)
+    for low, left in ((at, 0.0), (nextafter(at, 1e9), 8.0)):
+        model = LiquidationModel(ONE)
+        model.apply(step(1000, 1008))
+        model.apply(step(1008, 1000 if low == at else 1008, low=low))
+        assert model.known_coins(LONG) == pytest.approx(left)
 
 
 def test_a_liquidation_that_leaves_open_interest_as_it_was_was_taken_over_by_somebody() -> None:

@@ -36,16 +36,20 @@ class World:
 
 
 class VenueStatisticsServer:
-    """`behaviour`: ok, slow (never answers), html, error (500), redirect, limited (429), banned (418), types (texts as numbers and
+    """`behaviour`: ok, slow (never answers), html, error (500), redirect, limited (429), banned (418), forbidden (403), types (texts as numbers and
     the reverse), empty (no rows), big (9 MB)."""
 
     def __init__(self, world: World, now_ns: Callable[[], int]) -> None:
-        self.world, self.now_ns = world, now_ns
+        self.world, self._clock = world, now_ns
         self.behaviour, self.where = "ok", ""
+        self.ahead_ns = 0  # of the venue's clock before ours
         self.retry_after: str | None = "30"
         self.refused_ns: list[int] = []
         self.asked: list[tuple[int, str, dict[str, str]]] = []
         self.url = ""
+
+    def now_ns(self) -> int:
+        return self._clock() + self.ahead_ns
 
     def routes(self) -> list[web.RouteDef]:
         """Every path with what makes its body."""
@@ -93,6 +97,8 @@ class VenueStatisticsServer:
                 return web.json_response({"code": -1003}, status=429, headers=waits)
             case "banned":
                 return web.json_response({"code": -1003}, status=418, headers=waits)
+            case "forbidden":
+                return web.json_response({"retCode": 403}, status=403)
             case "types":
                 body = _swapped(body)
             case "empty":
