@@ -12,6 +12,8 @@ from bot.app.settings import Settings
 from bot.domain.instrument import Instrument
 from bot.intel.deribit import Deribit
 from bot.intel.provider import Inlet, Provider
+from bot.intel.venue_statistics import VENUES, VenueStatistics
+from bot.market.readings import VENUE
 
 
 class Providers:
@@ -28,6 +30,7 @@ class Providers:
         self.all: dict[str, Provider] = {}
         self._now_ns = now_ns
         self._settings, self._instruments = settings, list(instruments)
+        self._add_statistics()
         self._add_deribit()
 
     def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -37,6 +40,20 @@ class Providers:
 
     def answer(self) -> list[dict[str, Any]]:
         return [provider.answer() for provider in self.all.values()]
+
+    def _add_statistics(self) -> None:
+        """The venue's own, at the address where it is traded on."""
+        venue = self._settings.venue
+        if venue.name in VENUES:
+            self.all["statistics"] = VenueStatistics(
+                venue.name,
+                venue.rest_url or "",
+                self._instruments,
+                self.inlet.reading,
+                self.inlet.problem(VENUE),
+                self._now_ns,
+                params=self._settings.statistics,
+            )
 
     def _add_deribit(self) -> None:
         """Where the venue is not at its own address (a test bench, a mirror), Deribit is asked only if it has one too."""

@@ -34,6 +34,7 @@ from bot.app.plugins import StrategyClass, find_guards, find_strategies
 from bot.app.sources import MASK, Layers, Leaf, Mistake, leaves
 from bot.domain.errors import ConfigError
 from bot.domain.params import Params
+from bot.intel.params import VenueStatisticsParams
 from bot.market.bars import BarParams
 from bot.market.flow import OfiParams, TakerParams, WhaleParams
 from bot.market.regime import RegimeParams
@@ -123,6 +124,7 @@ class Settings(Params):
     hyperliquid: OtherVenueSettings = OtherVenueSettings()
     coinglass: CoinglassSettings = CoinglassSettings()
     deribit: DeribitSettings = DeribitSettings()
+    statistics: VenueStatisticsParams = VenueStatisticsParams()
     api: ApiSettings = ApiSettings()
     fees: FeeParams = FeeParams()
     paper: PaperParams = PaperParams()

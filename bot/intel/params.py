@@ -5,6 +5,18 @@ from __future__ import annotations
 from pydantic import Field
 
 from bot.domain.params import Params
+from bot.market.liquidation_model import LiquidationModelParams
+
+
+class VenueStatisticsParams(Params):
+    open_interest_s: float = Field(60.0, gt=0, description="between two readings of open interest")
+    crowd_s: float = Field(300.0, gt=0, description="between two of the long/short ratio, and of the liquidation model")
+    history_s: float = Field(86_400.0, gt=0, description="between two readings of the ratio's last 30 days")
+    settle_s: float = Field(20.0, ge=0, description="after a full five minutes, until the venue has its sample")
+    timeout_s: float = Field(10.0, gt=0, description="for one answer")
+    backoff_s: float = Field(2.0, gt=0, description="doubled with each failure in a row, up to the reading's own pace")
+    model: LiquidationModelParams = LiquidationModelParams()
+
 
 DERIBIT_URL = "https://www.deribit.com"
 

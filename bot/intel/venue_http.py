@@ -52,7 +52,7 @@ class VenueHttp:
         return max(0, self._held_until_ns - self._now_ns()) / NS
 
     def answer(self) -> dict[str, Any]:
-        return {"rest_url": self._url, "asked": self.asked, "held_s": self.held_s}
+        return {"rest_url": self._url, "calls": self.asked, "held_s": self.held_s}
 
     async def get(self, session: aiohttp.ClientSession, call: Call[T]) -> T:
         """Raises FeedError, aiohttp.ClientError or TimeoutError; Held without asking."""

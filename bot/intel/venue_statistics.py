@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from pydantic import Field
 
 from bot.domain.errors import FeedError
 from bot.domain.instrument import Instrument
-from bot.domain.params import Params
 from bot.domain.reading import LongShort, OiDelta, Reading
 from bot.domain.values import NS
 from bot.exchanges.binance_statistics import BinanceStatistics
@@ -26,8 +24,9 @@ from bot.exchanges.bybit_statistics import BybitStatistics
 from bot.exchanges.okx_statistics import OkxStatistics
 from bot.exchanges.statistics import VenueCalls
 from bot.intel.open_interest import OpenInterestSamples, RatioHours, implausible, volume_between
+from bot.intel.params import VenueStatisticsParams
 from bot.intel.venue_http import Held, VenueHttp
-from bot.market.liquidation_model import SAMPLE_NS, LiquidationModel, LiquidationModelParams, slot, steps
+from bot.market.liquidation_model import SAMPLE_NS, LiquidationModel, slot, steps
 from bot.market.readings import FUTURE_NS, MODEL, VENUE, encode_reading, rule_of
 
 VENUES: dict[str, Callable[[], VenueCalls]] = {
@@ -39,16 +38,6 @@ MINUTES_BACK = 10  # of volume: five, one more that the reference may be older, 
 NOT_YET_S = 15.0
 OLDEST_SAMPLE_NS = 3 * SAMPLE_NS
 TOLD_NS = 60 * NS
-
-
-class VenueStatisticsParams(Params):
-    open_interest_s: float = Field(60.0, gt=0, description="between two readings of open interest")
-    crowd_s: float = Field(300.0, gt=0, description="between two of the long/short ratio, and of the liquidation model")
-    history_s: float = Field(86_400.0, gt=0, description="between two readings of the ratio's last 30 days")
-    settle_s: float = Field(20.0, ge=0, description="after a full five minutes, until the venue has its sample")
-    timeout_s: float = Field(10.0, gt=0, description="for one answer")
-    backoff_s: float = Field(2.0, gt=0, description="doubled with each failure in a row, up to the reading's own pace")
-    model: LiquidationModelParams = LiquidationModelParams()
 
 
 class _NotYet(FeedError):
@@ -118,10 +107,10 @@ class VenueStatistics:
     def answer(self) -> dict[str, Any]:
         now_ns = self._now_ns()
         return {
-            "provider": "venue_statistics",
+            "provider": VENUE,
             "venue": self._venue,
             **self._http.answer(),
-            "jobs": [_told(job, now_ns) for job in self._jobs],
+            "asked": [_told(job, now_ns) for job in self._jobs],
             "instruments": {key: _said(kept, now_ns) for key, kept in self._kept.items()},
         }
 
@@ -277,12 +266,12 @@ class VenueStatistics:
 
 def _told(job: _Job, now_ns: int) -> dict[str, Any]:
     return {
-        "instrument": job.instrument.id,
-        "name": job.name,
-        "good_s_ago": None if job.good_ns is None else (now_ns - job.good_ns) / NS,
+        "readings": [[job.name, job.instrument.id]],
+        "source": job.source,
+        "last_s": None if job.good_ns is None else (now_ns - job.good_ns) / NS,
         "next_s": max(0, job.next_ns - now_ns) / NS,
         "failures": job.failures,
-        "error": job.error,
+        "problem": job.error,
     }
 
 

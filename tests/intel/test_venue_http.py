@@ -52,7 +52,7 @@ def test_calls_are_apart_whoever_makes_them(venue: str, apart_s: float) -> None:
         clock.ns += 10 * NS
         await http.get(session, calls.account_ratio("C5"))
         assert clock.ns == NOW + round((10 + 4 * apart_s) * NS)  # nobody waits for a turn that is free
-        assert http.answer()["asked"] == len(server.asked) == 6
+        assert http.answer()["calls"] == len(server.asked) == 6
 
     assert asked(venue, scenario) == []
 
