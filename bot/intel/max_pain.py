@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -123,7 +124,21 @@ def _atm_iv_pct(options: list[Option], spot: Decimal) -> float | None:
     return sum(ivs) / len(ivs)
 
 
-def choose_expiry(expiries: list[Expiry], now_ns: int) -> Expiry | None:
+class Dated(Protocol):
+    """What the choice looks at."""
+
+    @property
+    def expiry_ns(self) -> int: ...
+    @property
+    def open_interest(self) -> Decimal: ...
+    @property
+    def notional_usd(self) -> Decimal: ...
+
+
+AnyExpiry = TypeVar("AnyExpiry", bound=Dated)
+
+
+def choose_expiry(expiries: list[AnyExpiry], now_ns: int) -> AnyExpiry | None:
     """Of those 2 h to 7 d away (both included) the one with the largest notional, the nearer of two equal; else the nearest
     with at least 5 % of all open interest, not yet expired; else None."""
     ahead = [e for e in expiries if e.expiry_ns > now_ns and e.open_interest]
