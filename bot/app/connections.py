@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from bot.domain.params import Params
 from bot.exchanges.base import exchanges
-from bot.intel.params import DeribitParams
+from bot.intel.params import CoinGlassParams, DeribitParams
 
 VENUES = ("tape", *exchanges())
 """Where the market can come from."""
@@ -47,10 +47,9 @@ class OtherVenueSettings(Params):
     ws_url: Url | None = Field(None, description="another host for its websockets (scheme, host, port)")
 
 
-class CoinglassSettings(Params):
+class CoinglassSettings(CoinGlassParams):
     api_key: SecretStr | None = None
     base_url: Url | None = Field(None, description="another host for CoinGlass")
-    plan: Literal["auto", "none", "hobbyist", "startup", "standard", "professional", "enterprise"] = "auto"
 
 
 class DeribitSettings(DeribitParams):

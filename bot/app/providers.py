@@ -5,19 +5,28 @@ A tape has none: what providers said is on it, or was never asked. Nothing that 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
+from bot.app.plugins import find_guards
 from bot.app.settings import Settings
+from bot.domain.events import Event
 from bot.domain.instrument import Instrument
+from bot.domain.values import ABSTAIN
+from bot.intel.budget import SqliteBudget, default_path
+from bot.intel.coinglass.poller import CoinGlass
 from bot.intel.deribit import Deribit
 from bot.intel.provider import Inlet, Provider
 from bot.intel.venue_statistics import VENUES, VenueStatistics
-from bot.market.readings import VENUE
+from bot.market.readings import COIN, COINGLASS, VENUE, rule_of
+from bot.market.walls import INSTITUTIONAL_USD
+from bot.runtime.clock import RealClock
 
 
 class Providers:
-    """`put` takes the source and bytes of a frame and may wait."""
+    """`put` takes the source and bytes of a frame and may wait; `institutional_usd` gives a coin's threshold of the day."""
 
     def __init__(
         self,
@@ -25,13 +34,18 @@ class Providers:
         instruments: Sequence[Instrument],
         put: Callable[[str, bytes], Awaitable[None]],
         now_ns: Callable[[], int],
+        institutional_usd: Callable[[str], Decimal],
     ) -> None:
+        self.coinglass: CoinGlass | None = None
+        self._institutional_usd = institutional_usd
+        self._needs = {name: cls.needs for name, cls in find_guards().items()}
         self.inlet = Inlet(put)
         self.all: dict[str, Provider] = {}
         self._now_ns = now_ns
         self._settings, self._instruments = settings, list(instruments)
         self._add_statistics()
         self._add_deribit()
+        self._add_coinglass()
 
     def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What must run beside the engine, by name."""
@@ -65,6 +79,69 @@ class Providers:
             self.all["deribit"] = Deribit(
                 coins, settings.deribit, self.inlet.reading, self.inlet.problem("deribit"), self._now_ns
             )
+
+    def _add_coinglass(self) -> None:
+        settings, report = self._settings, self.inlet.problem(COINGLASS)
+        if wants_coinglass(settings):
+            self.coinglass = _coinglass(
+                settings, self._instruments, self.inlet.reading, report, self._now_ns, self._institutional_usd
+            )
+            self.all[COINGLASS] = self.coinglass
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """What a guard could not judge for want of a reading is asked first."""
+        if self.coinglass is None:
+            return
+        for event in events:
+            if event.kind == "DECISION":
+                for verdict in event.data["verdicts"]:
+                    if verdict["outcome"] == ABSTAIN:
+                        self._missed(verdict["guard"], event.symbol)
+
+    def _missed(self, guard: str, unified: str | None) -> None:
+        assert self.coinglass is not None
+        for each in self._instruments:
+            if each.unified == unified:
+                for name in self._needs.get(guard, ()):
+                    self.coinglass.abstained(name, each.base if rule_of(name).keyed_by == COIN else each.id)
+
+
+def wants_coinglass(settings: Settings) -> bool:
+    """Without a key it is never asked, nor where a tape is played."""
+    return (
+        settings.venue.name != "tape" and settings.coinglass.api_key is not None and settings.coinglass.plan != "none"
+    )
+
+
+def coinglass_only(settings: Settings) -> CoinGlass:
+    """To ask what the key is good for; whatever else it says goes nowhere."""
+    now_ns = RealClock().now_ns
+    return _coinglass(settings, [], lambda raw: None, lambda problem: None, now_ns, lambda coin: INSTITUTIONAL_USD)
+
+
+def _coinglass(
+    settings: Settings,
+    instruments: Sequence[Instrument],
+    put: Callable[[bytes], None],
+    report: Callable[[str], None],
+    now_ns: Callable[[], int],
+    institutional_usd: Callable[[str], Decimal],
+) -> CoinGlass:
+    key = settings.coinglass.api_key
+    assert key is not None
+    budget = SqliteBudget(default_path(os.environ), key.get_secret_value(), report)
+    return CoinGlass(
+        instruments,
+        settings.coinglass,
+        key,
+        budget,
+        put,
+        report,
+        now_ns,
+        institutional_usd=institutional_usd,
+        taker=settings.taker,
+        walls=settings.walls,
+    )
 
 
 def moved(settings: Settings) -> bool:

@@ -240,9 +240,9 @@ class _Session:
         )
         self._providers: Providers | None = None
         if isinstance(played, PublicMarket):
-            self._providers = Providers(
-                settings, list(instruments.values()), played.put_into(parts.inbox), clock.now_ns
-            )
+            put, usd = played.put_into(parts.inbox), parts.market.institutional_usd
+            self._providers = Providers(settings, list(instruments.values()), put, clock.now_ns, usd)
+            parts.engine.add_observer(self._providers.on_events)
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
         given = settings.api.token
         self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"

@@ -338,18 +338,17 @@ def _bars_lacking(settings: Settings) -> Iterator[str]:
         yield f"strategy.trend needs {trend.bars_needed} bars, but bars.keep = {bars.keep}"
 
 
-_PUBLIC = ("venue.rest_url", "venue.ws_url", "deribit.base_url")
+_PUBLIC = ("venue.rest_url", "venue.ws_url", "deribit.base_url", "coinglass.api_key", "coinglass.base_url")
 _NO_CONNECTION = "a tape asks nobody: it needs a venue (venue.name)"
 _NO_ORDERS = "this version sends orders to no venue, and public data need no key"
-_NO_COINGLASS = "this version has no CoinGlass client: guards that need its readings abstain"
 _WITHOUT_EFFECT = {
     "venue.rest_url": _NO_CONNECTION,
     "venue.ws_url": _NO_CONNECTION,
     "venue.api_key": _NO_ORDERS,
     "venue.secret": _NO_ORDERS,
     "venue.password": _NO_ORDERS,
-    "coinglass.api_key": _NO_COINGLASS,
-    "coinglass.base_url": _NO_COINGLASS,
+    "coinglass.api_key": _NO_CONNECTION,
+    "coinglass.base_url": _NO_CONNECTION,
     "deribit.base_url": _NO_CONNECTION,
 }
 

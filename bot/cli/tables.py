@@ -116,6 +116,37 @@ def _source_text(source: Row) -> str:
     return f"{source['source']} {source['state']}{again}"
 
 
+_STATE_STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+def print_doctor(found: Row) -> None:
+    for each in found["findings"]:
+        style = _STATE_STYLE[each["state"]]
+        console.print(f"[{style}]{each['state']:<8}[/{style}] {each['about']}: {escape(each['text'])}")
+    sources = _table("reading", "sources, in order", "limit", "CoinGlass", "guards that ask for it")
+    for row in found["readings"]:
+        cells = (
+            row["name"],
+            ", ".join(row["sources"]),
+            f"{row['max_age_s']} s",
+            row["coinglass"] or "-",
+            ", ".join(row["guards"]),
+        )
+        sources.add_row(*map(escape, cells))
+    guards = _table("guard", "on", "filters", "a missing reading")
+    for row in found["guards"]:
+        filters = "longs only" if len(row["filters"]) == 1 else "longs and shorts"
+        guards.add_row(
+            row["name"], "yes" if row["enabled"] else "no", filters, f"{row['on_missing']}s" if row["needs"] else "-"
+        )
+    for table in (sources, guards):
+        console.print()
+        console.print(table)
+    if found["now"]:
+        console.print()
+        print_readings(found["now"])
+
+
 def print_positions(rows: list[Row]) -> None:
     for row in rows:
         profit = (

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 
 from bot.domain.params import Params
+from bot.intel.coinglass.plans import Plan
 from bot.market.liquidation_model import LiquidationModelParams
 
 
@@ -16,6 +20,30 @@ class VenueStatisticsParams(Params):
     timeout_s: float = Field(10.0, gt=0, description="for one answer")
     backoff_s: float = Field(2.0, gt=0, description="doubled with each failure in a row, up to the reading's own pace")
     model: LiquidationModelParams = LiquidationModelParams()
+
+
+COINGLASS_URL = "https://open-api-v4.coinglass.com"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class CoinGlassParams(Params):
+    base_url: str | None = Field(None, description="another host for CoinGlass")
+    plan: Plan | Literal["auto", "none"] = Field("auto", description="auto: as the provider says; none: never asked")
+    timeout_s: float = Field(10.0, gt=0, le=60, description="for one answer")
+    at_once: int = Field(4, ge=1, le=16, description="answers waited for at a time")
+    wall_venues: tuple[str, ...] = Field(("Binance", "OKX", "Bybit"), description="whose large orders make walls")
+    option_coins: tuple[str, ...] = Field(("BTC", "ETH"), description="coins with options on Deribit")
+
+    @field_validator("base_url")
+    @classmethod
+    def _safe(cls, base_url: str | None) -> str | None:
+        """The key is sent there, so in clear only within this machine."""
+        if base_url is None:
+            return None
+        url = urlsplit(base_url)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+            raise ValueError("must be https, or http on this machine")
+        return base_url.rstrip("/")
 
 
 DERIBIT_URL = "https://www.deribit.com"

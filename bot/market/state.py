@@ -10,6 +10,7 @@ seconds ahead of ours (1.2 s in a real capture), and an age taken from its stamp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
@@ -35,7 +36,7 @@ from bot.market.liquidations import ForcedFlow, ForcedSummary
 from bot.market.readings import COIN, MODEL, ReadingStore, own_reading, rule_of
 from bot.market.regime import RegimeMeter, RegimeParams
 from bot.market.volumes import DAY_NS, DAY_S, Volumes
-from bot.market.walls import WallParams, WallTracker
+from bot.market.walls import INSTITUTIONAL_USD, WallParams, WallTracker
 
 COMPLETE = "complete and in sequence"
 
@@ -391,6 +392,13 @@ class Market:
                 raise FeedError(f"symbol {symbol!r} of {venue} is not followed")
         for each in lost:
             each.feed_down(reason, carries)
+
+    def institutional_usd(self, coin: str) -> Decimal:
+        """More than this in one wall of the coin is institutional today."""
+        for market in self._by_id.values():
+            if market.instrument.base == coin:
+                return market.walls.institutional_usd
+        return INSTITUTIONAL_USD
 
     def _begin_day(self, now_ns: int) -> None:
         self._day = now_ns // DAY_NS

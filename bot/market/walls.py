@@ -147,8 +147,8 @@ class WallTracker:
 
     def set_institutional(self, usd: Decimal) -> None:
         """Of this day, by volume; the settings' own is not changed."""
-        self._institutional_usd = usd if self._fixed_usd is None else self._fixed_usd
-        self._threshold = float(self._institutional_usd)
+        self.institutional_usd = usd if self._fixed_usd is None else self._fixed_usd
+        self._threshold = float(self.institutional_usd)
 
     def reset(self) -> None:
         self._tracked: dict[Side, list[_Tracked]] = {side: [] for side in Side}
@@ -203,7 +203,7 @@ class WallTracker:
             bids=self._top(Side.BUY),
             ask_coverage_pct=asks,
             bid_coverage_pct=bids,
-            institutional_usd=self._institutional_usd,
+            institutional_usd=self.institutional_usd,
         )
         partial = min(asks, bids) < REACH_PCT
         books = "book" if len(self._seen) == 1 else f"books of {', '.join(sorted(self._seen))}"

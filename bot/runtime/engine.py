@@ -160,6 +160,10 @@ class Engine:
         if self._stepping or self._inbox.depths()[0]:
             await _answered_in(self._waiting_taken)
 
+    def add_observer(self, observer: Observer) -> None:
+        """Of all events from now on."""
+        self._observers = (*self._observers, observer)
+
     def note(self, emit: Emit) -> None:
         """Journal something from outside the desks (start, stop), between two frames."""
         self._log.begin(self.frames, self.now_ns)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from bot.domain.instrument import Instrument
-from bot.intel.coinglass.client import CoinGlassParams
 from bot.intel.coinglass.plans import (
     CROWD,
     CROWD_INTERVAL,
@@ -26,6 +25,7 @@ from bot.intel.coinglass.plans import (
     Endpoint,
 )
 from bot.intel.coinglass.schema import Pair, Pairs
+from bot.intel.params import CoinGlassParams
 
 LABELS = {"binanceusdm": "Binance", "bybit": "Bybit", "okx": "OKX"}  # our venues as CoinGlass writes them
 

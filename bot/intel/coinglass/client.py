@@ -12,17 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import aiohttp
 from aiolimiter import AsyncLimiter
-from pydantic import Field, SecretStr, field_validator
+from pydantic import SecretStr
 from yarl import URL
 
-from bot.domain.params import Params
 from bot.domain.values import NS
 from bot.intel.coinglass.envelope import MAX_BYTES, Refusal, Why, data_of, shorten
-from bot.intel.coinglass.plans import Endpoint, Plan
+from bot.intel.coinglass.plans import Endpoint
+from bot.intel.params import COINGLASS_URL, CoinGlassParams
 
 PER_MINUTE = 24
 _SHARE_PCT = 80
@@ -32,25 +32,6 @@ _USED_UP_S = 10.0
 _LONGEST_RETRY_AFTER_S = 3600
 _DIGITS = re.compile(r"\d{1,8}", re.ASCII)
 _KEY = re.compile(r"[!-~]{1,128}", re.ASCII)
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-class CoinGlassParams(Params):
-    base_url: str = "https://open-api-v4.coinglass.com"
-    plan: Plan | Literal["auto", "none"] = Field("auto", description="auto: as the provider says; none: never asked")
-    timeout_s: float = Field(10.0, gt=0, le=60)
-    at_once: int = Field(4, ge=1, le=16, description="answers waited for at a time")
-    wall_venues: tuple[str, ...] = Field(("Binance", "OKX", "Bybit"), description="whose large orders make walls")
-    option_coins: tuple[str, ...] = Field(("BTC", "ETH"), description="coins with options on Deribit")
-
-    @field_validator("base_url")
-    @classmethod
-    def _safe(cls, base_url: str) -> str:
-        """The key is sent there, so in clear only within this machine."""
-        url = URL(base_url)
-        if url.scheme != "https" and not (url.scheme == "http" and url.host in _LOOPBACK):
-            raise ValueError("must be https, or http on this machine")
-        return base_url.rstrip("/")
 
 
 class Spending(Protocol):
@@ -122,7 +103,7 @@ class Client:
 
     async def _ask(self, endpoint: Endpoint, query: Mapping[str, str]) -> Any:
         assert self._session is not None
-        url = URL(self._params.base_url + endpoint.path)
+        url = URL((self._params.base_url or COINGLASS_URL) + endpoint.path)
         headers = {"CG-API-KEY": self._key.get_secret_value(), "Accept": "application/json"}
         try:
             async with self._session.get(

@@ -22,9 +22,10 @@ from bot.intel.coinglass import schema
 from bot.intel.coinglass.access import AGAIN_NS, Access
 from bot.intel.coinglass.board import Board
 from bot.intel.coinglass.calls import ABOUT_KEY, ABOUT_PAIRS, Call, calls_for
-from bot.intel.coinglass.client import Client, CoinGlassParams, Spending
+from bot.intel.coinglass.client import Client, Spending
 from bot.intel.coinglass.envelope import Refusal, Why
 from bot.intel.coinglass.excuses import Excuses
+from bot.intel.params import CoinGlassParams
 from bot.intel.scheduler import Scheduler, Want
 from bot.market.flow import TakerParams
 from bot.market.readings import COINGLASS, encode_reading

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from bot.domain.instrument import Instrument
 from bot.domain.reading import Reading
 from bot.domain.values import NS
-from bot.intel.coinglass.client import CoinGlassParams
 from bot.intel.coinglass.poller import CoinGlass
+from bot.intel.params import CoinGlassParams
 from bot.market.readings import ReadingStore, decode_reading
 from tests.build import instrument
 from tests.servers.coinglass import KEY, CoinGlassServer, coinglass_server

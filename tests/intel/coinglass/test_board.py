@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from bot.domain.values import NS
 from bot.intel.coinglass.board import Board, Told
 from bot.intel.coinglass.calls import Call, calls_for
-from bot.intel.coinglass.client import CoinGlassParams
 from bot.intel.coinglass.envelope import Refusal
 from bot.intel.coinglass.plans import CROWD, HEATMAP, INTEREST, PAIN, TAKER, WALLS, Endpoint
 from bot.intel.coinglass.schema import Pair, Pairs, parse_pairs
+from bot.intel.params import CoinGlassParams
 from bot.market.flow import TakerParams
 from bot.market.readings import decode_reading, encode_reading
 from bot.market.walls import WallParams
