@@ -1,10 +1,16 @@
-"""Which call a provider makes next: what a guard lately missed, then whatever would go stale first.
+"""Which call to make next, so that as many readings as possible stay fresh under a budget. Pure; asked by a poller.
 
-Pure: no clock and no I/O; times are ns. Asked by `coinglass/poller`. It does not know why a call failed or what it costs.
+First what a guard lately could not judge for want of a reading, at most every other call. Then the call that is most overdue
+for its own pace, so that all grow older alike; but when some reading would go stale meanwhile, the earliest deadline. Where
+the budget cannot keep all fresh, those named first are kept (as many as it can), and the others share what these leave:
+a reading kept always is worth as much as two kept half of the time, and a symbol needs all of its own.
+
+The pace of the budget is learned from calls that had to wait, so it is this process's share of it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,9 +18,13 @@ from msgspec import Struct
 
 from bot.domain.values import NS
 
+LATELY_NS = 300 * NS  # a guard's abstention counts as long as this
+_ANSWER_NS = NS  # what an answer may take, beside its turn
+_SAMPLES, _ENOUGH = 15, 5
+
 
 class Want(Struct, frozen=True):
-    """`call`: unique text; `serves`: (reading, key) of all that it gives."""
+    """`call` names it; `serves` are the readings (name, key) that it gives. Asked every `refresh_s`, stale after `max_age_s`."""
 
     call: str
     serves: tuple[tuple[str, str], ...]
@@ -23,47 +33,106 @@ class Want(Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _State:
+class _Row:
     want: Want
     due_ns: int = 0
-    stale_ns: int = 0  # when what it gave goes stale
-    missed: bool = False
+    stale_ns: int = 0  # when the reading goes stale, or went
+    got_ns: int | None = None
+    abstained_ns: int | None = None
+
+    def needed_ns(self) -> int:
+        """The latest time for the answer."""
+        return max(self.stale_ns, self.due_ns)
+
+    def overdue(self, now_ns: int) -> float:
+        """In multiples of its own pace; what never came is more overdue than anything."""
+        return float("inf") if self.got_ns is None else (now_ns - self.got_ns) / (self.want.refresh_s * NS)
 
 
 class Scheduler:
-    def __init__(self, wants: Iterable[Want]) -> None:
-        self._states = {want.call: _State(want) for want in wants}
+    """Times in ns, of one clock. Of equals the one named first goes first. `per_minute`: calls that may be made, at first."""
+
+    def __init__(self, wants: Iterable[Want], per_minute: float = 24.0) -> None:
+        self._rows = {want.call: _Row(want) for want in wants}
+        self._call_ns = int(60 * NS / per_minute)
+        self._waits: deque[int] = deque(maxlen=_SAMPLES)
+        self._last_ns: int | None = None
+        self._favoured = False  # the last call was for a guard that had abstained
 
     def next(self, now_ns: int) -> Want | None:
         """What to ask now; None: nothing is due."""
-        due = [state for state in self._states.values() if state.due_ns <= now_ns]
-        first = min(due, key=lambda state: (not state.missed, state.stale_ns), default=None)
-        return first.want if first else None
+        due = [row for row in self._rows.values() if row.due_ns <= now_ns]
+        if not due:
+            return None
+        kept = self._kept(now_ns)
+        return self._chosen(due, kept, now_ns).want
 
     def due_ns(self) -> int | None:
         """When something next is."""
-        return min((state.due_ns for state in self._states.values()), default=None)
+        return min((row.due_ns for row in self._rows.values()), default=None)
 
     def asked(self, call: str, now_ns: int) -> None:
-        state = self._states[call]
-        state.due_ns, state.missed = _after(now_ns, state.want.refresh_s), False
+        row = self._rows[call]
+        self._learn(row, now_ns)
+        self._favoured = _lately(row, now_ns)
+        row.abstained_ns = None
+        row.due_ns = now_ns + _ns(row.want.refresh_s)
 
     def got(self, call: str, observed_ns: int, now_ns: int) -> None:
-        """Fresh until it is older than its max age, due again after its refresh time."""
-        state = self._states[call]
-        state.due_ns = _after(now_ns, state.want.refresh_s)
-        state.stale_ns = _after(observed_ns, state.want.max_age_s)
+        """Fresh until `observed_ns` + max age, due again after `refresh_s`."""
+        row = self._rows[call]
+        row.got_ns, row.due_ns = now_ns, now_ns + _ns(row.want.refresh_s)
+        row.stale_ns = observed_ns + _ns(row.want.max_age_s)
 
     def failed(self, call: str, until_ns: int) -> None:
-        """Not before then."""
-        self._states[call].due_ns = until_ns
+        """Not to be asked before then."""
+        self._rows[call].due_ns = until_ns
 
     def abstained(self, name: str, key: str, now_ns: int) -> None:
-        """A guard lately abstained on it: its calls go first as soon as they are due."""
-        for state in self._states.values():
-            if (name, key) in state.want.serves and state.stale_ns <= now_ns:
-                state.missed = True
+        """A guard could not judge for want of this reading."""
+        for row in self._rows.values():
+            if (name, key) in row.want.serves:
+                row.abstained_ns = now_ns
+
+    # --- the choice ---------------------------------------------------------------------------------------------------
+
+    def _chosen(self, due: list[_Row], kept: list[_Row], now_ns: int) -> _Row:
+        favoured = [row for row in due if _lately(row, now_ns)]
+        wanted = max(favoured or due, key=lambda row: row.overdue(now_ns))
+        if (favoured and not self._favoured) or self._affordable(wanted, kept, now_ns):
+            return wanted
+        pressing = [row for row in kept if row.due_ns <= now_ns]
+        return min(pressing, key=_Row.needed_ns) if pressing else wanted
+
+    def _kept(self, now_ns: int) -> list[_Row]:
+        """What the budget can keep fresh, of those named first: each needs one call in each of its lives."""
+        share, kept = 0.0, []
+        for row in self._rows.values():
+            life_ns = _ns(row.want.max_age_s) - _ANSWER_NS
+            need = self._call_ns / life_ns if life_ns > 0 else 1.0
+            if row.due_ns <= now_ns + life_ns and share + need <= 1.0:
+                share += need
+                kept.append(row)
+        return kept
+
+    def _affordable(self, wanted: _Row, kept: list[_Row], now_ns: int) -> bool:
+        """Whether all the others that are kept still get their answers in time, one call after the other, after this one."""
+        needed = sorted(row.needed_ns() for row in kept if row is not wanted)
+        first_ns = now_ns + _ANSWER_NS
+        return all(first_ns + turn * self._call_ns <= at_ns for turn, at_ns in enumerate(needed, start=1))
+
+    def _learn(self, row: _Row, now_ns: int) -> None:
+        """A call that was due when the last one left has waited for the budget, and for nothing else."""
+        if self._last_ns is not None and row.due_ns <= self._last_ns < now_ns:
+            self._waits.append(now_ns - self._last_ns)
+            if len(self._waits) >= _ENOUGH:
+                self._call_ns = sorted(self._waits)[len(self._waits) // 2]
+        self._last_ns = now_ns
 
 
-def _after(at_ns: int, seconds: float) -> int:
-    return at_ns + int(seconds * NS)
+def _lately(row: _Row, now_ns: int) -> bool:
+    return row.abstained_ns is not None and now_ns - row.abstained_ns <= LATELY_NS
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * NS)
