@@ -20,6 +20,8 @@ from bot.domain.values import NS
 
 LATELY_NS = 300 * NS  # a guard's abstention counts as long as this
 _ANSWER_NS = NS  # what an answer may take, beside its turn
+_LEFT, _LEAST_LEFT = 2, 0.025
+_GOLDEN = 0.6180339887  # its multiples are spread evenly over the unit interval
 _SAMPLES, _ENOUGH = 15, 5
 
 
@@ -35,6 +37,7 @@ class Want(Struct, frozen=True):
 @dataclass(slots=True)
 class _Row:
     want: Want
+    target_ns: int  # the age at which it is asked again when there is a choice
     due_ns: int = 0
     stale_ns: int = 0  # when the reading goes stale, or went
     got_ns: int | None = None
@@ -46,14 +49,16 @@ class _Row:
 
     def overdue(self, now_ns: int) -> float:
         """In multiples of its own pace; what never came is more overdue than anything."""
-        return float("inf") if self.got_ns is None else (now_ns - self.got_ns) / (self.want.refresh_s * NS)
+        return float("inf") if self.got_ns is None else (now_ns - self.got_ns) / self.target_ns
 
 
 class Scheduler:
     """Times in ns, of one clock. Of equals the one named first goes first. `per_minute`: calls that may be made, at first."""
 
     def __init__(self, wants: Iterable[Want], per_minute: float = 24.0) -> None:
-        self._rows = {want.call: _Row(want) for want in wants}
+        wants = list(wants)
+        shortest_s = min((want.max_age_s for want in wants), default=0.0)
+        self._rows = {want.call: _Row(want, _target_ns(want, index, shortest_s)) for index, want in enumerate(wants)}
         self._call_ns = int(60 * NS / per_minute)
         self._waits: deque[int] = deque(maxlen=_SAMPLES)
         self._last_ns: int | None = None
@@ -105,13 +110,15 @@ class Scheduler:
         return min(pressing, key=_Row.needed_ns) if pressing else wanted
 
     def _kept(self, now_ns: int) -> list[_Row]:
-        """What the budget can keep fresh, of those named first: each needs one call in each of its lives."""
-        share, kept = 0.0, []
-        for row in self._rows.values():
-            life_ns = _ns(row.want.max_age_s) - _ANSWER_NS
-            need = self._call_ns / life_ns if life_ns > 0 else 1.0
-            if row.due_ns <= now_ns + life_ns and share + need <= 1.0:
-                share += need
+        """What the budget can keep fresh, of those named first: each needs one call in each of its lives. Some calls of the
+        shortest life are left for what comes between."""
+        lives = [(row, max(1, _ns(row.want.max_age_s) - _ANSWER_NS)) for row in self._rows.values()]
+        reserve = max(_LEAST_LEFT, _LEFT * self._call_ns / min(life_ns for _, life_ns in lives))
+        left, kept = 1.0 - reserve, []
+        for row, life_ns in lives:
+            need = self._call_ns / life_ns
+            if row.due_ns <= now_ns + life_ns and need <= left:
+                left -= need
                 kept.append(row)
         return kept
 
@@ -128,6 +135,13 @@ class Scheduler:
             if len(self._waits) >= _ENOUGH:
                 self._call_ns = sorted(self._waits)[len(self._waits) // 2]
         self._last_ns = now_ns
+
+
+def _target_ns(want: Want, index: int, shortest_s: float) -> int:
+    """Its life; of long lives up to half is given away, of each another part, because those that are first asked at the same
+    time would else all go stale at the same time."""
+    part = index * _GOLDEN % 1.0 / 2
+    return _ns(want.max_age_s - part * (want.max_age_s - shortest_s))
 
 
 def _lately(row: _Row, now_ns: int) -> bool:
