@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 from aiolimiter import AsyncLimiter
@@ -20,11 +20,11 @@ from pydantic import SecretStr
 from yarl import URL
 
 from bot.domain.values import NS
+from bot.intel.budget import PER_MINUTE, Budget
 from bot.intel.coinglass.envelope import MAX_BYTES, Refusal, Why, data_of, shorten
 from bot.intel.coinglass.plans import Endpoint
 from bot.intel.params import COINGLASS_URL, CoinGlassParams
 
-PER_MINUTE = 24
 _SHARE_PCT = 80
 _MOST_PER_MINUTE = 20_000  # a header beyond this is no limit
 _LIMIT_S, _DOWN_S, _LONGEST_S = 15.0, 5.0, 120.0
@@ -34,14 +34,6 @@ _DIGITS = re.compile(r"\d{1,8}", re.ASCII)
 _KEY = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
-class Spending(Protocol):
-    """What the client asks of the budget that all engines of a machine share (`bot.intel.budget`)."""
-
-    async def take(self, priority: int = 0) -> None: ...
-    def set_per_minute(self, calls: int) -> None: ...
-    def spent(self) -> tuple[int, int]: ...
-
-
 class Client:
     """`speed`: how much faster than real time the provider's clock runs (the embedded exchange can hurry)."""
 
@@ -49,7 +41,7 @@ class Client:
         self,
         params: CoinGlassParams,
         key: SecretStr,
-        budget: Spending,
+        budget: Budget,
         report: Callable[[str], None],
         now_ns: Callable[[], int],
         speed: float = 1.0,

@@ -18,11 +18,12 @@ from pydantic import SecretStr
 
 from bot.domain.instrument import Instrument
 from bot.domain.values import NS
+from bot.intel.budget import Budget
 from bot.intel.coinglass import schema
 from bot.intel.coinglass.access import AGAIN_NS, Access
 from bot.intel.coinglass.board import Board
 from bot.intel.coinglass.calls import ABOUT_KEY, ABOUT_PAIRS, Call, calls_for
-from bot.intel.coinglass.client import Client, Spending
+from bot.intel.coinglass.client import Client
 from bot.intel.coinglass.envelope import Refusal, Why
 from bot.intel.coinglass.excuses import Excuses
 from bot.intel.params import CoinGlassParams
@@ -64,7 +65,7 @@ class CoinGlass:
         instruments: Sequence[Instrument],
         params: CoinGlassParams,
         key: SecretStr,
-        budget: Spending,
+        budget: Budget,
         put: Callable[[bytes], None],
         report: Callable[[str], None],
         now_ns: Callable[[], int],
@@ -117,7 +118,7 @@ class CoinGlass:
                 self._excuse(call, self._access.unsold(call.endpoint))
         self._calls, self._wanted = {call.id: call for call in calls}, {call.id for call in wanted}
         self._board.expect(wanted)
-        self._scheduler = Scheduler([_want(call) for call in wanted])
+        self._scheduler = Scheduler([_want(call) for call in wanted], self._client.per_minute)
         for call in wanted:
             self._resume(call)
 

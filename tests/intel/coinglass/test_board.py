@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,15 @@ def test_open_interest_of_long_ago_gives_no_price() -> None:
     it = board()
     take(it, INTEREST, now_ns=NOW - 601 * NS)
     assert take(it, WALLS)[0].value is None
+
+
+@pytest.mark.parametrize(("age_s", "known"), [(120, True), (120.1, False)])
+def test_traded_volume_is_not_taken_from_an_old_answer(age_s: float, known: bool) -> None:
+    it = board()
+    take(it, TAKER, now_ns=NOW - int(age_s * NS))
+    take(it, INTEREST, now_ns=NOW - 300 * NS)
+    (told,) = take(it, INTEREST)
+    assert (told.value is not None) == known and ("traded volume is not known" in told.reason) != known
 
 
 def test_walls_are_as_old_as_the_oldest_venue_they_are_of() -> None:

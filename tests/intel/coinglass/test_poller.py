@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bot.domain.reading import ReadingState
 from bot.domain.values import NS
+from bot.intel.budget import SqliteBudget
+from bot.intel.coinglass.poller import CoinGlass
+from bot.intel.params import CoinGlassParams
+from bot.market.readings import decode_reading
 from tests.build import instrument
-from tests.intel.coinglass.stage import BTC, ETH, Stage, stage
+from tests.intel.coinglass.stage import BTC, ETH, T0, Stage, stage
 from tests.servers import coinglass as cg
-from tests.servers.coinglass import CoinGlassServer
+from tests.servers.coinglass import CoinGlassServer, coinglass_server
 
 PEPE = instrument("1000PEPEUSDT")
 ALWAYS = {"taker_5m", "max_pain", "oi_delta_5m"}
@@ -489,3 +497,30 @@ async def test_several_answers_are_waited_for_at_once_without_two_trials_of_one_
         it.open(many, at_once=4)
         await it.run(60)
         assert len(it.server.asked(cg.HEATMAP)) <= 1 and len(it.values("taker_5m")) >= 1
+
+
+async def test_with_the_budget_that_engines_share(tmp_path: Path) -> None:
+    """In real time, hurried: the limiter, the budget's file and the server agree on what may leave."""
+    speed = 60.0
+    began = time.monotonic_ns()
+
+    def now_ns() -> int:
+        return T0 + round((time.monotonic_ns() - began) * speed)
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds / speed)
+
+    frames: list[bytes] = []
+    async with coinglass_server(now_ns) as server:
+        budget = SqliteBudget(tmp_path / "budget.sqlite3", cg.KEY, pytest.fail, now_ns=now_ns, sleep=sleep)
+        many = [instrument(f"C{index}USDT", base=f"C{index}") for index in range(20)]
+        params = CoinGlassParams(base_url=server.url)
+        key = SecretStr(cg.KEY)
+        provider = CoinGlass(many, params, key, budget, frames.append, pytest.fail, now_ns, sleep, speed=speed)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(provider.run(), 3)
+        assert 24 <= len(server.calls) <= 30 * 3  # 72 where nothing else keeps the machine busy
+        times = [call.at_ns for call in server.calls]
+        assert max(sum(at <= other < at + 60 * NS for other in times) for at in times) <= 30
+        taker = [reading for reading in (decode_reading(raw, now_ns()) for raw in frames) if reading.name == "taker_5m"]
+        assert taker and provider.answer()["calls"]["allowed"] == 24
