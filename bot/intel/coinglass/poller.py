@@ -37,7 +37,7 @@ _LONGEST_S = 3600.0  # of a back-off
 _NAP_S = 5.0  # a guard that abstains or a reading that grows old is noticed within this time
 _SAY_NS = 60 * NS
 _TRIAL_NS = 2 * NS  # how long other calls of an endpoint wait for its first answer, again and again
-_ABOUT_KEY_NS = 600 * NS  # how often a refusal may make us ask for the plan again
+_ABOUT_KEY_NS = 60 * NS  # how often a refusal may make us ask for the plan again
 
 
 def _btc_threshold(_: str) -> Decimal:
@@ -274,8 +274,9 @@ class CoinGlass:
             if other.endpoint is call.endpoint:
                 self._hold(other, until_ns)
                 self._excuse(other, str(refusal))
-        about = self._state(ABOUT_KEY).asked_ns
-        if call is not ABOUT_KEY and (about is None or now_ns - about > _ABOUT_KEY_NS):
+        about = self._state(ABOUT_KEY)
+        lately = about.asked_ns is not None and now_ns - about.asked_ns <= _ABOUT_KEY_NS
+        if call is not ABOUT_KEY and not lately and about.not_before_ns <= now_ns:
             self._urgent.append(ABOUT_KEY)  # the plan may have changed
 
     def _hold(self, call: Call, until_ns: int) -> None:

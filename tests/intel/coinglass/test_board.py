@@ -122,6 +122,11 @@ def test_pairs_are_chosen_from_the_list_never_built() -> None:
     assert asked == {"Binance": "BTCUSDT", "OKX": "BTC-USDT-SWAP", "Bybit": "BTCUSDT"}
 
 
+def test_a_pair_in_another_unit_is_no_wall_of_the_coin() -> None:
+    pairs = {"Bybit": {"1000BTCUSDT": Pair(name="1000BTCUSDT", coin="BTC", quote="USDT")}}
+    assert "Bybit" not in {each.exchange for each in calls(pairs=pairs)}
+
+
 def test_without_the_list_only_what_the_engine_trades_is_asked() -> None:
     asked = [each for each in calls(pairs={}) if each.exchange]
     assert {(each.exchange, each.query["symbol"]) for each in asked} == {("Binance", "BTCUSDT")}

@@ -156,6 +156,16 @@ async def test_an_answer_to_what_is_no_longer_in_the_plan_harms_nothing(refused:
         assert it.best("taker_5m").state(it.clock.ns) is ReadingState.FRESH
 
 
+async def test_what_was_refused_is_not_asked_again_because_the_plan_changes() -> None:
+    async with stage(level("PROFESSIONAL")) as it:
+        it.open()
+        it.server.ill[cg.TAKER] = "400-unknown-pair"
+        await it.run(120)
+        it.server.level = "HOBBYIST"
+        await it.run(1200)
+        assert it.provider.answer()["plan"]["obeyed"] == "hobbyist" and len(it.server.asked(cg.TAKER)) == 1
+
+
 async def test_a_plan_that_grows_is_noticed_within_a_day() -> None:
     async with stage(level("HOBBYIST")) as it:
         it.open()
@@ -177,9 +187,10 @@ async def test_an_expired_subscription_is_said() -> None:
 # --- the key ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_refused_key_stops_every_call_and_is_said_once() -> None:
+@pytest.mark.parametrize("at_once", [1, 4])
+async def test_a_refused_key_stops_every_call_and_is_said_once(at_once: int) -> None:
     async with stage() as it:
-        it.open([BTC, ETH])
+        it.open([BTC, ETH], at_once=at_once)
         it.server.key = "another"
         await it.run(3600)
         assert len(it.server.calls) == 1
@@ -349,6 +360,7 @@ async def test_a_bad_answer_is_missing_with_a_reason_and_costs_few_calls(raw: by
         assert names in it.excuses("taker_5m")[0] and any(names in said for said in it.reports)
         assert all(said.startswith("coinglass taker") and "\n" not in said for said in it.reports)
         assert 1 <= len(it.server.asked(cg.TAKER)) <= 2 * 7  # a healthy one is asked 60 times an hour
+        assert names not in ("400", "404") or len(it.server.asked(cg.TAKER)) == 2  # one of each coin
         assert it.best("oi_delta_5m").value is None  # traded volume is not known
         assert it.best("max_pain", "BTC").state(it.clock.ns) is ReadingState.FRESH
 
