@@ -107,7 +107,7 @@ async def _key(settings: Settings) -> dict[str, Any]:
 
 
 def _known(answer: dict[str, Any]) -> bool:
-    return bool(answer["plan"]["told"]) or answer["key"] != "ok"
+    return bool(answer["plan"]["told"]) or answer["key"] not in ("ok", "untried")
 
 
 def _coinglass(settings: Settings, provider: dict[str, Any] | None) -> Finding:
@@ -116,6 +116,10 @@ def _coinglass(settings: Settings, provider: dict[str, Any] | None) -> Finding:
     if provider is None:
         return Finding(
             "CoinGlass", NOTE, "there is a key, and nobody to ask: tapes ask nobody, or the plan is set to none"
+        )
+    if provider["key"] == "untried":
+        return Finding(
+            "CoinGlass", NOTE, "the key could not be tried yet: " + (provider["pause_reason"] or "no answer in time")
         )
     if provider["key"] != "ok":
         return Finding("CoinGlass", PROBLEM, f"the key is {provider['key']}", VenueError.exit_code)

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -66,7 +67,10 @@ class Result(NamedTuple):
 def environment(**settings: str) -> dict[str, str]:
     """This process's without its settings of ours; any free port for the API."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
-    return clean | {"PYTHONPATH": str(ROOT), "BOT_API__PORT": "0"} | settings
+    state = str(
+        Path(tempfile.gettempdir()) / f"big-alpha-tests-{os.getpid()}"
+    )  # where what all engines of a user share would be
+    return clean | {"PYTHONPATH": str(ROOT), "BOT_API__PORT": "0", "XDG_STATE_HOME": state} | settings
 
 
 def launch(*command: object, cwd: Path, **settings: str) -> subprocess.Popen[str]:

@@ -18,7 +18,9 @@ from aiohttp import WSMsgType, web
 
 from bot.demo import BUNDLED_TAPE
 from bot.domain.values import NS
+from bot.runtime.clock import RealClock
 from bot.runtime.tape import Tape
+from tests.servers.venue_statistics import VenueStatisticsServer, World
 
 FILTERS = [
     {"filterType": "PRICE_FILTER", "tickSize": "0.10"},
@@ -46,6 +48,7 @@ class BinancePublic:
         self.snapshots = self.connections = 0
         self.silent = self.refusing = False
         self._lose = 0
+        self.statistics = VenueStatisticsServer(World(), RealClock().now_ns)
         self._levels: dict[str, dict[str, str]] = {"b": {}, "a": {}}
         self._last_id = 0
         self._sockets: dict[web.WebSocketResponse, str] = {}
@@ -102,7 +105,7 @@ class BinancePublic:
             [
                 web.get("/fapi/v1/exchangeInfo", self._exchange_info),
                 web.get("/fapi/v1/depth", self._depth),
-                web.get("/fapi/v1/klines", self._klines),
+                *(each for each in self.statistics.routes() if "/fapi/" in each.path or "/futures/" in each.path),
                 web.get("/{path:public|market}/ws", self._socket),
             ]
         )
@@ -116,9 +119,6 @@ class BinancePublic:
 
     async def _exchange_info(self, request: web.Request) -> web.Response:
         return web.json_response({"symbols": [LISTING]}, status=503 if self.refusing else 200)
-
-    async def _klines(self, request: web.Request) -> web.Response:
-        return web.json_response([])
 
     async def _depth(self, request: web.Request) -> web.Response:
         if self.refusing:

@@ -152,7 +152,8 @@ class VenueStatisticsServer:
         return rows
 
     def _binance_klines(self, query: dict[str, str]) -> Any:
-        width_ns = int(query["interval"].removesuffix("m")) * MINUTE_NS
+        interval = query["interval"]
+        width_ns = 24 * HOUR_NS if interval == "1d" else int(interval.removesuffix("m")) * MINUTE_NS
         rows = []
         for at, prices, coins in self._candles(query, width_ns):
             usd, closes = str(Decimal(coins) * Decimal(prices[3])), (at + width_ns) // MS - 1
