@@ -38,14 +38,15 @@ class VenueHttp:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._calls, self._url = calls, (rest_url or calls.rest_url).rstrip("/")
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
         self._report, self._now_ns, self._sleep = report, now_ns, sleep
         self._turn = asyncio.Lock()
         self._next_ns = self._held_until_ns = 0
         self.asked = 0
 
     def session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(timeout=self._timeout, trust_env=False)
+        """Without a time limit of its own: the client's, when it runs out just as the task is cancelled, swallows that."""
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), trust_env=False)
 
     @property
     def held_s(self) -> float:
@@ -58,7 +59,10 @@ class VenueHttp:
         """Raises FeedError, aiohttp.ClientError or TimeoutError; Held without asking."""
         await self._wait_turn()
         self.asked += 1
-        async with session.get(self._url + call.path, params=call.query, allow_redirects=False) as answer:
+        async with (
+            asyncio.timeout(self._timeout_s),
+            session.get(self._url + call.path, params=call.query, allow_redirects=False) as answer,
+        ):
             raw = await _capped(answer)
             self._judge(call.name, answer.status, answer.headers.get("Retry-After", ""), raw)
             if answer.content_type != "application/json":

@@ -93,6 +93,32 @@ def test_told_to_wait_nothing_is_asked_until_then(
     assert f"for {hold_s} s" in told[0]
 
 
+@pytest.mark.parametrize("cancel_after_s", [0.06, 0.14])
+def test_a_cancellation_is_obeyed_also_where_the_time_runs_out_at_the_same_moment(cancel_after_s: float) -> None:
+    """Else a stop would wait for ever for a task that goes on."""
+
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        clock, calls = Stopped(), VENUES["binanceusdm"]()
+
+        def busy() -> None:
+            until = loop.time() + 0.15
+            while loop.time() < until:
+                pass
+
+        async with venue_statistics_server(World(), clock.now_ns) as server:
+            server.behaviour = "slow"
+            http = VenueHttp(calls, server.url, 0.1, print, clock.now_ns, clock.sleep)
+            async with http.session() as session:
+                task = asyncio.ensure_future(http.get(session, calls.account_ratio("BTCUSDT")))
+                loop.call_later(cancel_after_s, task.cancel)
+                loop.call_later(0.05, busy)  # both are due when it ends
+                await asyncio.wait([task])
+                assert task.cancelled()
+
+    asyncio.run(play())
+
+
 def test_only_bybit_bans_with_403() -> None:
     async def scenario(
         http: VenueHttp, session: Any, server: VenueStatisticsServer, clock: Stopped, calls: VenueCalls
