@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from math import floor, log, log1p
+from typing import Self
 
 from msgspec import Struct
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bot.domain.params import Params
 from bot.domain.reading import LiquidationCluster, LiquidationClusters
@@ -36,6 +37,14 @@ class LiquidationModelParams(Params):
     bucket_bps: float = Field(20.0, gt=0, description="levels this near to each other are one cluster")
     least_oi_pct: float = Field(0.1, gt=0, description="smaller clusters are not told, percent of open interest")
     most: int = Field(10, gt=0, description="clusters told on each side, the largest")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if not all(1 < leverage < 100 / self.maintenance_pct and share > 0 for leverage, share in self.leverages):
+            raise ValueError("leverages must lie between 1 and where the maintenance margin eats all, shares above 0")
+        if abs(sum(share for _, share in self.leverages) - 1) > 1e-9:
+            raise ValueError("the shares of leverages must add up to 1")
+        return self
 
 
 class Step(Struct, frozen=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bot.domain.reading import LiquidationCluster
 from bot.domain.statistics import Candle, OpenInterest
@@ -167,6 +168,15 @@ def test_steps_need_samples_and_a_candle_five_minutes_apart() -> None:
         for at, oi in ((SAMPLE_NS + NS, (10.0, 11.0)), (2 * SAMPLE_NS - NS, (11.0, 11.0)))
     )
     assert list(steps(samples, candles)) == [first, second, None, None]
+
+
+@pytest.mark.parametrize(
+    "leverages",
+    [((20.0, 0.9),), ((20.0, 0.6), (50.0, 0.6)), ((1.0, 1.0),), ((200.0, 1.0),), ((20.0, 1.5), (50.0, -0.5)), ()],
+)
+def test_shares_add_up_and_leverage_leaves_a_margin(leverages: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(ValidationError):
+        LiquidationModelParams(leverages=leverages)
 
 
 moves = st.lists(
