@@ -132,6 +132,8 @@ class LiquidationModel:
     def _open(self, side: Direction, levels: _Levels, entry: float, coins: float) -> None:
         for leverage, share in self._params.leverages:
             at = liquidation_price(entry, side, leverage, self._params.maintenance_pct / 100)
+            if coins * share * at < _DUST_USD:
+                continue
             level = levels.setdefault(floor(log(at) / self._width), _Level())
             level.coins += coins * share
             level.usd += coins * share * at

@@ -149,6 +149,14 @@ def test_candles_since_the_last_step_clear_without_being_kept(
     assert raised.open_interest_usd == 1010 * 61000
 
 
+def test_what_opens_as_dust_is_left_out() -> None:
+    model = LiquidationModel(ONE)
+    model.apply(step(0.0, 5e-324))
+    model.apply(step(5e-324, 1000.0))
+    assert model.known_coins(LONG) == 1000
+    assert len(told(model, LONG)) == 1
+
+
 def test_a_hole_begins_it_anew() -> None:
     model = LiquidationModel(ONE)
     model.apply(step(1000, 1100))
