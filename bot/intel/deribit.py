@@ -187,7 +187,7 @@ class Deribit:
 
     async def run(self) -> None:
         """Until cancelled. Each coin has its own pace, so one that fails does not hold up another."""
-        timeout = aiohttp.ClientTimeout(total=self._params.timeout_s)
+        timeout = aiohttp.ClientTimeout(total=None)  # the client's own swallows a cancellation that comes with it
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session, asyncio.TaskGroup() as tasks:
             for coin in self._coins:
                 tasks.create_task(self._keep(session, coin))
@@ -230,7 +230,10 @@ class Deribit:
     async def _fetch(self, session: aiohttp.ClientSession, coin: str) -> bytes:
         query = {"currency": coin, "kind": "option"}
         url = (self._params.base_url or DERIBIT_URL).rstrip("/") + PATH
-        async with session.get(url, params=query, allow_redirects=False) as answer:
+        async with (
+            asyncio.timeout(self._params.timeout_s),
+            session.get(url, params=query, allow_redirects=False) as answer,
+        ):
             if answer.status != 200:
                 raise FeedError(f"HTTP {answer.status}")
             if answer.content_type != "application/json":

@@ -9,7 +9,7 @@ import aiohttp
 
 from bot.domain.errors import VenueError
 
-TIMEOUT = aiohttp.ClientTimeout(total=10)
+TIMEOUT_S = 10.0
 MAX_REPLY = 32 << 20
 AT_ONCE = 4
 LONGEST_SILENCE_S = 3600.0
@@ -32,9 +32,14 @@ class PublicRest:
         if now < self._silent_until:
             raise VenueError(f"{url} is not asked: the venue wants {self._silent_until - now:.0f} s of silence")
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False)
+            # its own time limit swallows a cancellation that comes at the same moment
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), trust_env=False)
         try:
-            async with self._free, self._session.get(url, allow_redirects=False) as response:
+            async with (
+                self._free,
+                asyncio.timeout(TIMEOUT_S),
+                self._session.get(url, allow_redirects=False) as response,
+            ):
                 body = await self._read(response)
                 status, retry = response.status, response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -9,6 +9,7 @@ window is fixed or rolling is not documented, and even spacing at 80 % suits bot
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -58,7 +59,7 @@ class Client:
 
     async def __aenter__(self) -> Client:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._params.timeout_s, sock_connect=self._params.timeout_s / 2),
+            timeout=aiohttp.ClientTimeout(total=None),  # its own swallows a cancellation that comes at the same moment
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             connector=aiohttp.TCPConnector(ttl_dns_cache=300),
@@ -98,9 +99,12 @@ class Client:
         url = URL((self._params.base_url or COINGLASS_URL) + endpoint.path)
         headers = {"CG-API-KEY": self._key.get_secret_value(), "Accept": "application/json"}
         try:
-            async with self._session.get(
-                url, params=query, headers=headers, allow_redirects=False, middlewares=(_once(),)
-            ) as answer:
+            async with (
+                asyncio.timeout(self._params.timeout_s),
+                self._session.get(
+                    url, params=query, headers=headers, allow_redirects=False, middlewares=(_once(),)
+                ) as answer,
+            ):
                 self._follow(answer.headers)
                 raw = await _body(answer)
         except TimeoutError:
