@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
@@ -23,10 +24,11 @@ from bot.api.snapshot import Live
 from bot.app.logs import LogObserver
 from bot.app.providers import Providers
 from bot.app.public_data import open_public
+from bot.app.recorded import judged, manifest_of, why_not_again
 from bot.app.restart import TAPE_ENDED, Past, Restart, Start, pages, rehearses
 from bot.app.settings import Settings
 from bot.app.terminal import Screen
-from bot.app.wiring import Parts, assemble, pick_instruments
+from bot.app.wiring import Parts, assemble, build_guards, pick_instruments
 from bot.demo import BUNDLED_TAPE
 from bot.domain.errors import JournalError
 from bot.domain.events import Emit, text
@@ -41,6 +43,8 @@ from bot.journal.projection import Projection
 from bot.journal.writer import Journal, MemoryJournal
 from bot.market.volumes import DAY_S
 from bot.runtime.clock import RealClock, TapeClock
+from bot.runtime.recorder import Recorder
+from bot.runtime.rerun import Rerun
 from bot.runtime.supervisor import supervise
 from bot.runtime.tape import Tape
 from bot.runtime.tape_feed import TapeFeed
@@ -66,13 +70,24 @@ class Outcome:
         return 130 if self.reason == INTERRUPTED else 0
 
 
-def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = False, fresh: bool = False) -> Outcome:
+def run(
+    settings: Settings,
+    *,
+    notices: list[str],
+    screen: bool,
+    quiet: bool = False,
+    fresh: bool = False,
+    record: Path | None = None,
+) -> Outcome:
     """Raises InstanceError, JournalError, TapeError or ConfigError before anything is traded, later whatever a part raised.
 
     `screen` draws the live view, `quiet` prints nothing at all while it runs, `fresh` begins a new paper account instead of
-    going on with that of the last session.
+    going on with that of the last session. `record` is an empty or new folder for a tape of what the engine takes.
     """
-    main = _run(settings, notices, screen, quiet, fresh)
+    return run_until_done(_run(settings, notices, screen, quiet, fresh, record))
+
+
+def run_until_done(main: Coroutine[Any, Any, Outcome]) -> Outcome:
     if sys.platform == "win32":
         return asyncio.run(main)
     import uvloop
@@ -80,23 +95,26 @@ def run(settings: Settings, *, notices: list[str], screen: bool, quiet: bool = F
     return uvloop.run(main)
 
 
-async def _run(settings: Settings, notices: list[str], screen: bool, quiet: bool, fresh: bool = False) -> Outcome:
-    played, clock = await _open(settings)
+async def _run(
+    settings: Settings, notices: list[str], screen: bool, quiet: bool, fresh: bool, record: Path | None
+) -> Outcome:
+    played, clock = await open_market(settings)
     try:
-        return await _play(settings, played, clock, notices, screen, quiet, fresh)
+        return await _run_on(played, clock, settings, notices, screen, quiet, fresh, record)
     finally:
         if isinstance(played, PublicMarket):
             await played.close()
 
 
-async def _play(
-    settings: Settings,
+async def _run_on(
     played: Played,
     clock: RealClock | TapeClock,
+    settings: Settings,
     notices: list[str],
     screen: bool,
     quiet: bool,
     fresh: bool,
+    record: Path | None,
 ) -> Outcome:
     instruments = pick_instruments(settings, played.instruments)
     begins_ns = played.first_ns()  # refuses an empty tape before anything is made
@@ -108,9 +126,10 @@ async def _play(
         stack.callback(journal.close)
         logs = LogObserver(enabled=not screen and not quiet)
         stack.callback(logs.close)
+        recorder = None if record is None else Recorder(record, settings.record, logs.say)
         earlier = await _Earlier.read(journal)
         start = earlier.past.start(tape_id=played.id, first_ns=begins_ns, fresh=fresh)
-        session = _Session(settings, played, clock, instruments, journal, logs, earlier, start)
+        session = _Session(settings, played, clock, instruments, journal, logs, earlier, start, recorder)
         await session.play(lock, notices, screen)
         return session.outcome()
 
@@ -133,7 +152,7 @@ class Played(Protocol):
     def frames(self) -> Iterator[Frame]: ...
 
 
-async def _open(settings: Settings) -> tuple[Played, RealClock | TapeClock]:
+async def open_market(settings: Settings) -> tuple[Played, RealClock | TapeClock]:
     if settings.venue.name == "tape":
         return Tape.open(settings.venue.tape or BUNDLED_TAPE), TapeClock()
     clock = RealClock()
@@ -143,25 +162,55 @@ async def _open(settings: Settings) -> tuple[Played, RealClock | TapeClock]:
 def replay(
     settings: Settings, *, progress: Callable[[int], None] | None = None, observers: Sequence[Observer] = ()
 ) -> Outcome:
-    """Play a tape as fast as it goes; paper fills are computed anew. Same tape and settings, same digest.
+    """Play a tape as fast as it goes. Same tape and settings, same digest. The tape of an engine with the same rules is played as it
+    was recorded, and the summary says whether the same was decided (`as_recorded`); else paper fills are computed anew.
 
     `observers` are shown every event as it is noted; no file keeps them.
     """
     tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
     projection, digest = Projection(), Digest()
     instruments = pick_instruments(settings, tape.instruments)
+    recorded, why_not = tape.manifest.engine, why_not_again(tape, build_guards(settings)[0])
+    rerun, session = None, 1
+    if recorded is not None and not why_not:
+        rerun, session = Rerun(), recorded.session
+        settings = settings.model_copy(update={"account": recorded.account})
     parts = assemble(
         settings,
         instruments,
         journal=MemoryJournal(keep=False),
-        session=1,
+        session=session,
         last_seq=0,
         clock=TapeClock(),
         others=_others(tape, settings),
         unfollowed=_unfollowed(tape, instruments),
         observers=(digest.update, _each(projection), *observers),
+        rerun=rerun,
     )
-    for count, frame in enumerate(begin(parts, tape), 1):
+    reason = TAPE_ENDED
+    if rerun is None:
+        _play(parts, begin(parts, tape), progress)
+    elif recorded is not None:
+        begin(parts, tape, begins_ns=recorded.began_ns)
+        reason = _play_again(parts, tape, rerun, recorded.reason)
+    finish(parts, reason, failed=False)
+    summary = summary_of(parts, projection, digest, tape)
+    if recorded is not None:
+        summary["as_recorded"] = judged(tape, summary["digest"], why_not, rerun)
+    return Outcome(summary, TAPE_ENDED)
+
+
+def _play_again(parts: Parts, tape: Tape, rerun: Rerun, reason: str | None) -> str:
+    """As it was recorded; returns why the engine ended."""
+    rerun.play(tape.taken(), parts.engine, parts.inbox, parts.venue)
+    if not rerun.stopped:  # it was killed
+        parts.stop(TAPE_ENDED)
+        parts.engine.run_now()
+    return reason or TAPE_ENDED
+
+
+def _play(parts: Parts, frames: Iterator[Frame], progress: Callable[[int], None] | None) -> None:
+    for count, frame in enumerate(frames, 1):
         if not parts.inbox.offer_data(frame):
             parts.engine.run_now()
             parts.inbox.offer_data(frame)
@@ -170,8 +219,6 @@ def replay(
     parts.engine.run_now()
     parts.stop(TAPE_ENDED)
     parts.engine.run_now()
-    finish(parts, TAPE_ENDED, failed=False)
-    return Outcome(summary_of(parts, projection, digest, tape), TAPE_ENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +253,10 @@ class _Session:
         logs: LogObserver,
         earlier: _Earlier,
         start: Start,
+        recorder: Recorder | None,
     ) -> None:
+        self._recorder = recorder
+        self._whole = start is Start.FRESH and not earlier.past.ordered
         self._settings, self._played, self._journal, self._logs = settings, played, journal, logs
         self._projection, self._answers, self._digest = earlier.projection, earlier.answers, Digest()
         self._parts = parts = assemble(
@@ -224,6 +274,7 @@ class _Session:
             ),
             trades_of=earlier.past.life if rehearses(start, earlier.past, settings.symbols) else None,
             began_usd=None if start is Start.FRESH else earlier.past.began_usd,
+            recorder=recorder,
         )
         parts.life = journal.session if start is Start.FRESH else earlier.past.life
         self._restart = Restart(parts, start, earlier.past, instruments)
@@ -268,6 +319,9 @@ class _Session:
     async def _run_parts(self, display: Screen) -> None:
         parts = self._parts
         tasks = self._feed(begin(parts, self._played, self._restart))
+        if self._recorder is not None:
+            self._recorder.begin(manifest_of(parts, self._played, fresh=self._whole))
+            tasks["recorder"] = self._recorder.run()
         tasks |= {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks["display"] = display.run()
@@ -277,8 +331,12 @@ class _Session:
         except BaseException as error:
             with contextlib.suppress(JournalError):  # it may be what failed
                 finish(parts, f"{type(error).__name__}: {error}", failed=True)
+            if self._recorder is not None:
+                self._recorder.close()
             raise
         finish(parts, self._reason, failed=False)
+        if self._recorder is not None:
+            self._recorder.close(digest=self._digest.hexdigest(), reason=self._reason)
 
     def _feed(self, frames: Iterator[Frame]) -> dict[str, Coroutine[Any, Any, None]]:
         """What brings the market in."""
@@ -290,7 +348,10 @@ class _Session:
         return {"feed": TapeFeed(frames, self._parts.inbox, speed, since_ns, self._tape_ended).run()}
 
     def outcome(self) -> Outcome:
-        return Outcome(summary_of(self._parts, self._projection, self._digest, self._played), self._reason)
+        summary = summary_of(self._parts, self._projection, self._digest, self._played)
+        if self._recorder is not None:
+            summary["recording"] = self._recorder.answer()
+        return Outcome(summary, self._reason)
 
     async def _tape_ended(self) -> None:
         await self._parts.engine.idle()
@@ -314,14 +375,14 @@ class _Session:
                 loop.remove_signal_handler(number)
 
 
-def begin(parts: Parts, tape: Played, restart: Restart | None = None) -> Iterator[Frame]:
-    """Everything up to the first frame to take, which the answer begins with. What was built so far lives as long as the engine:
-    the garbage collector need not look at it again, nor often."""
+def begin(parts: Parts, tape: Played, restart: Restart | None = None, begins_ns: int | None = None) -> Iterator[Frame]:
+    """Everything up to the first frame to take, which the answer begins with. Engine time begins at `begins_ns` (default: that of the
+    first frame). What was built so far lives as long as the engine: the garbage collector need not look at it again, nor often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     _warm_up(parts, tape)
-    frames, begins_ns = tape.frames(), tape.first_ns()
+    frames, begins_ns = tape.frames(), tape.first_ns() if begins_ns is None else begins_ns
     if restart is None:
         parts.engine.start_at(begins_ns)
     else:

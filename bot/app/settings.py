@@ -39,6 +39,7 @@ from bot.market.bars import BarParams
 from bot.market.flow import OfiParams, TakerParams, WhaleParams
 from bot.market.regime import RegimeParams
 from bot.market.walls import WallParams
+from bot.runtime.recorder import RecordParams
 from bot.trading.costs import FeeParams
 from bot.trading.exits.hold import ExitParams, HoldParams, TrueTrendParams
 from bot.trading.exits.ladder import LadderParams
@@ -126,6 +127,7 @@ class Settings(Params):
     deribit: DeribitSettings = DeribitSettings()
     statistics: VenueStatisticsParams = VenueStatisticsParams()
     api: ApiSettings = ApiSettings()
+    record: RecordParams = RecordParams()
     fees: FeeParams = FeeParams()
     paper: PaperParams = PaperParams()
     risk: RiskParams = RiskParams()
@@ -301,6 +303,11 @@ def config_hash(settings: Settings, versions: Mapping[str, int | str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def rules(settings: Settings) -> dict[str, str]:
+    """The settings that affect decisions, as text by name: no secret, no path, no host."""
+    return {leaf.name: _shown(_value(settings, leaf)) for leaf in _leaves(type(settings)) if _is_rule(leaf)}
+
+
 def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
     """What is set and this version cannot do: errors (it must not start) and notices (it starts without)."""
     errors, notices = [], []
@@ -377,9 +384,13 @@ def _shown(value: Any) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
+_ELSEWHERE = ("account", "venue.name", "venue.speed")
+
+
 def _is_rule(leaf: Leaf) -> bool:
     """Whether a setting affects decisions: not who, where and how fast."""
-    elsewhere = leaf.name.startswith("api.") or leaf.name.endswith("_url") or leaf.name in ("account", "venue.speed")
+    name = leaf.name
+    elsewhere = name.startswith(("api.", "record.")) or name.endswith("_url") or name in _ELSEWHERE
     return not (elsewhere or leaf.secret or Path in leaf.types)
 
 

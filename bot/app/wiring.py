@@ -54,10 +54,12 @@ from bot.market.state import Market, MarketParams
 from bot.runtime.bus import Bus
 from bot.runtime.catchup import CatchUp
 from bot.runtime.clock import RealClock, TapeClock
-from bot.runtime.engine import Engine
+from bot.runtime.engine import Engine, FrameHandler
 from bot.runtime.eventlog import EventLog
 from bot.runtime.inbox import Inbox
 from bot.runtime.intake import Intake
+from bot.runtime.recorder import Recorder, Taped, TapedVenue
+from bot.runtime.rerun import Rerun
 from bot.runtime.timers import Timers
 from bot.runtime.view import LiveView
 from bot.runtime.watches import Watches
@@ -203,10 +205,13 @@ def assemble(
     unfollowed: frozenset[str] = frozenset(),
     trades_of: int | None = None,
     began_usd: Decimal | None = None,
+    recorder: Recorder | None = None,
+    rerun: Rerun | None = None,
 ) -> Parts:
-    """`others` are instruments of venues whose books only show walls. `unfollowed` are symbols that the feed carries too and that are passed over; `trades_of` is the session that paper trades
-    are numbered for (default: this one), an earlier one when its venue is lived through again; `began_usd` is what the paper account
-    began with (default: what the settings say)."""
+    """`others` are instruments of venues whose books only show walls. `unfollowed` are symbols that the feed carries too and that are
+    passed over; `trades_of` is the session that paper trades are numbered for (default: this one), an earlier one when its venue is
+    lived through again; `began_usd` is what the paper account began with (default: what the settings say). `recorder` is shown what the engine takes and sends; `rerun` stands for the executor and
+    takes the venue's reports."""
     inbox, timers, watches, commands = Inbox(), Timers(), Watches(), list[OrderCommand]()
     ids = IdSource(account=settings.account, session=session)
     log = EventLog(
@@ -239,12 +244,13 @@ def assemble(
         ),
         settings.paper,
         schedule=lambda key, due_ns: timers.set(VENUE_TIMERS, key, due_ns),
-        report=report,
+        report=report if rerun is None else rerun.reported,
     )
     told = lambda update: report(encode_report(update))  # noqa: E731
     on_tape = isinstance(clock, TapeClock)  # then disk speed must not decide anything
     waits: dict[str, Any] = {"protective_wait_s": None, "entry_wait_s": None} if on_tape else {}
-    executor = Executor(venue, journal, told, **waits)
+    sends_to = venue if recorder is None else TapedVenue(recorder, venue, lambda: (engine.frames, engine.now_ns))
+    executor = Executor(sends_to, journal, told, **waits)
     identity, guards = build_guards(settings)
     rules = size_rules(settings, instruments)
     exits = _exits(settings, portfolio, ids, rules)
@@ -260,17 +266,18 @@ def assemble(
     bus = Bus(desks, ROUTES, _sinks(log, commands, timers, watches), view)
     known = [*instruments.values(), *others]
     intake = Intake(market, _decoders(known), venue, watches, unfollowed)
+    handler: FrameHandler = intake if recorder is None else Taped(recorder, intake)
     engine = Engine(
         inbox=inbox,
         timers=timers,
         bus=bus,
         log=log,
         view=view,
-        handler=intake,
+        handler=handler if rerun is None else rerun.before(handler),
         owners={VENUE_TIMERS: lambda key: venue.on_timer(key, market.market)},
         numbered=(ids, log, view),
         commands=commands,
-        outbox=executor,
+        outbox=executor if rerun is None else rerun,
         observers=(journal.put, *observers),
         clock=clock,
     )

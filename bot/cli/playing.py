@@ -46,6 +46,9 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="a new paper account instead of going on with the last session's")
     ] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="also write a tape of all that the engine takes: a new folder")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the engine in paper mode on a recording.
@@ -68,7 +71,7 @@ def run(
     from bot.app.run import run as run_engine
 
     screen = sys.stdout.isatty() and not plain and not as_json
-    outcome = run_engine(settings, notices=notices, screen=screen, quiet=as_json, fresh=fresh)
+    outcome = run_engine(settings, notices=notices, screen=screen, quiet=as_json, fresh=fresh, record=record)
     _report(outcome.summary, as_json)
     raise typer.Exit(outcome.exit_code)
 

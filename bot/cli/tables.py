@@ -66,10 +66,28 @@ def print_summary(summary: Row) -> None:
     )
     for problem in summary["tape_problems"]:
         console.print(f"  [yellow]tape: {problem}[/yellow]")
+    _print_recording(summary)
     _print_counts(summary["this_session"], "counts")
     _print_strategy_errors(summary["strategy_errors"])
     console.print(f"equity {float(summary['equity_usd']):.2f} USD, open positions {summary['open']}")
     console.print(f"configuration {summary['config_hash']}, digest {summary['digest']}")
+
+
+def _print_recording(summary: Row) -> None:
+    if judged := summary.get("as_recorded"):
+        if judged["same"] is not None:
+            console.print(
+                "  the same was decided as when it was recorded"
+                if judged["same"]
+                else "  [red]NOT what was decided when it was recorded[/red]"
+            )
+        for problem in judged["problems"]:
+            console.print(f"  [yellow]{escape(problem)}[/yellow]")
+    if written := summary.get("recording"):
+        missing = f", {written['missing_frames']:,} missing" if written["missing_frames"] else ""
+        console.print(
+            f"  recorded {written['frames']:,} frames{missing}, {written['bytes'] / 1e6:.1f} MB -> {written['folder']}"
+        )
 
 
 def _print_counts(counts: Row, title: str) -> None:

@@ -25,6 +25,7 @@ class Source(StrEnum):
     HISTORY = "history"  # JSON of a History: finished bars that came late
     TIMER = "timer"
     TICK = "tick"
+    SENT = "sent"  # on tapes only, never taken: an order left here, see runtime/rerun.py
 
 
 class Frame(Struct, frozen=True, gc=False):

@@ -120,9 +120,9 @@ class Engine:
             if self.frames % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    def run_now(self) -> None:
-        """Take every frame that waits, without tasks or queues."""
-        while (frame := self._next()) is not None:
+    def run_now(self, until: int | None = None) -> None:
+        """Take every frame that waits, or up to that number, without tasks or queues."""
+        while (until is None or self.frames < until) and (frame := self._next()) is not None:
             self._open(frame)
             if self._bus.pending:
                 self._bus.settle_now()

@@ -24,7 +24,7 @@ import zstandard
 from msgspec import Struct
 
 from bot.domain.errors import TapeError
-from bot.domain.frames import BarRow, Frame, Lane
+from bot.domain.frames import BarRow, Frame, Lane, Source
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, flaw_of
 from bot.domain.values import MS, NS
@@ -36,6 +36,8 @@ _PART = re.compile(r"part-\d{5}\.zst")
 _WIDTH = re.compile(r"[1-9]\d{0,5}")
 _CHUNK = 1 << 18
 _SHOWN = 80  # bytes of a bad line that a problem quotes
+_OF_ENGINE = frozenset({Source.REPORT, Source.TICK, Source.SENT})
+_STOP = "stop"  # tag of a StopRequest
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -48,12 +50,27 @@ class Origin(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Recorded(Struct, frozen=True, kw_only=True):
+    """The engine that took these frames: what its ids are made with, and the engine time at which it began.
+
+    `fresh`: it began with nothing that a tape does not hold (no account of an earlier session, no order of an operator that was
+    still in force). `digest` is of all its events (journal/digest.py), and `reason` why it ended; both None until it has."""
+
+    account: str
+    session: int
+    began_ns: int
+    fresh: bool
+    digest: str | None = None
+    reason: str | None = None
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a tape holds, and what the session started from: everything a replay needs besides the frames.
 
     `warmup` holds finished bars by instrument id and width in seconds, oldest first; those that lie within the tape serve
     where its own trades do not cover a bar, and are not seen before they end.
     `end_ns` and `frames` are None until the recording is closed; `settings` is None for an imported capture.
+    `engine` is there when the tape holds what a running engine took, its own account frames too, in the order in which it took it.
     """
 
     format: str = FORMAT
@@ -72,6 +89,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     adjustments: list[Any] = []
     probation: list[Any] = []
     origin: Origin | None = None
+    engine: Recorded | None = None
 
 
 class _Header(Struct):
@@ -146,6 +164,11 @@ class Tape:
         return next(self.frames()).recv_ns
 
     @property
+    def from_its_start(self) -> bool:
+        """Whether its first part is still there: a recording over its cap deletes the oldest."""
+        return self._parts[0].name == "part-00000.zst"
+
+    @property
     def id(self) -> str:
         """Of its manifest, wherever the folder lies."""
         return hashlib.sha256(msgspec.json.encode(self.manifest, order="deterministic")).hexdigest()[:16]
@@ -173,6 +196,11 @@ class Tape:
         return self._problems.texts() + (unclosed if self.manifest.frames is None else [])
 
     def frames(self) -> Iterator[Frame]:
+        """What came from outside, in order: everything but what the recorded engine said to itself."""
+        frames = self.taken()
+        return frames if self.manifest.engine is None else (frame for frame in frames if not _of_engine(frame))
+
+    def taken(self) -> Iterator[Frame]:
         """All frames in order. Skips what cannot be read and says so in `problems`; raises if there is no frame at all."""
         problems = self._problems = _Problems()
         lanes: dict[bytes, str] = {lane.value.encode(): lane for lane in Lane}
@@ -213,6 +241,17 @@ class Tape:
             problems.count = f"{problems.frames} frames could be read, {MANIFEST} promises {expected}"
         if not problems.frames:
             raise TapeError("; ".join([f"{self.path} holds no frames", *self.problems]))
+
+
+class _Tagged(Struct):
+    type: str = ""
+
+
+def _of_engine(frame: Frame) -> bool:
+    """Reports of its venue, ticks of its clock, and the request to stop with which it ended."""
+    if frame.source in _OF_ENGINE:
+        return True
+    return frame.source == Source.OPERATOR and msgspec.json.decode(frame.raw, type=_Tagged).type == _STOP
 
 
 def _read_manifest(file: Path) -> Manifest:

@@ -49,7 +49,7 @@ class TapeWriter:
         self._heads: dict[tuple[str, str], bytes] = {}
         self._parts: list[_Part] = []
         self._made = 0
-        self._number = 0
+        self.number = 0  # of the last frame that was handed in
         self._lines: list[bytes] = []
         self._size = 0
         self._first_ns = self._last_ns = 0
@@ -72,12 +72,16 @@ class TapeWriter:
         if not self._lines:
             self._first_ns = now_ns
         self._last_ns = now_ns
-        self._number += 1
-        line = b"%d %d %b%b\n" % (self._number, frame.recv_ns, head, frame.raw.replace(b"\n", b" "))
+        self.number += 1
+        line = b"%d %d %b%b\n" % (self.number, frame.recv_ns, head, frame.raw.replace(b"\n", b" "))
         self._lines.append(line)
         self._size += len(line)
         if self._size >= BLOCK_BYTES:
             self.flush()
+
+    def skip(self, frames: int) -> None:
+        """So many are missing here: a reader sees that their numbers are."""
+        self.number += frames
 
     def flush(self) -> None:
         """Put what was gathered on disk as one block."""
@@ -106,6 +110,11 @@ class TapeWriter:
         )
         write_manifest(self.path, self.manifest)
 
+    @property
+    def on_disk(self) -> int:
+        """Bytes of the parts that are there."""
+        return sum(part.bytes for part in self._parts)
+
     def _part(self) -> _Part:
         """The part that the block goes into: the newest one, unless an hour or its share of the cap is over."""
         hour = self._first_ns // HOUR_NS
@@ -117,7 +126,7 @@ class TapeWriter:
         return newest
 
     def _make_room(self, wanted: int) -> None:
-        while len(self._parts) > 1 and sum(part.bytes for part in self._parts) + wanted > self._max_bytes:
+        while len(self._parts) > 1 and self.on_disk + wanted > self._max_bytes:
             self._parts.pop(0).path.unlink(missing_ok=True)
 
     def _head(self, frame: Frame) -> bytes:
