@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bot import __version__
 from bot.api.answers import Answers
@@ -51,6 +51,7 @@ from bot.runtime.tape_feed import TapeFeed
 from bot.trading.orders import never_arrived
 from bot.venues.public import PublicMarket
 
+T = TypeVar("T")
 INTERRUPTED = "interrupted"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
 GC_THRESHOLD = (
@@ -87,7 +88,7 @@ def run(
     return run_until_done(_run(settings, notices, screen, quiet, fresh, record))
 
 
-def run_until_done(main: Coroutine[Any, Any, Outcome]) -> Outcome:
+def run_until_done(main: Coroutine[Any, Any, T]) -> T:
     if sys.platform == "win32":
         return asyncio.run(main)
     import uvloop
@@ -96,7 +97,12 @@ def run_until_done(main: Coroutine[Any, Any, Outcome]) -> Outcome:
 
 
 async def _run(
-    settings: Settings, notices: list[str], screen: bool, quiet: bool, fresh: bool, record: Path | None
+    settings: Settings,
+    notices: list[str],
+    screen: bool,
+    quiet: bool,
+    fresh: bool = False,
+    record: Path | None = None,
 ) -> Outcome:
     played, clock = await open_market(settings)
     try:
@@ -326,7 +332,7 @@ class _Session:
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks["display"] = display.run()
         try:
-            with self._on_signals():
+            with on_signals(lambda: self._stop(INTERRUPTED)):
                 await supervise(parts.engine.run(), tasks)
         except BaseException as error:
             with contextlib.suppress(JournalError):  # it may be what failed
@@ -363,16 +369,18 @@ class _Session:
             self._reason = reason
             self._parts.stop(reason)
 
-    @contextlib.contextmanager
-    def _on_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
+
+@contextlib.contextmanager
+def on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and its like end the program cleanly."""
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._stop, INTERRUPTED)
-        try:
-            yield
-        finally:
-            for number in STOP_SIGNALS:
-                loop.remove_signal_handler(number)
+            loop.remove_signal_handler(number)
 
 
 def begin(parts: Parts, tape: Played, restart: Restart | None = None, begins_ns: int | None = None) -> Iterator[Frame]:

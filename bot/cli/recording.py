@@ -1,4 +1,4 @@
-"""`record import`: other people's captures become tapes. `record synthetic`: a made-up market becomes one."""
+"""`record live`: a venue's public data becomes a tape. `record import`: other people's captures become tapes. `record synthetic`: a made-up market becomes one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,58 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
-from bot.cli.options import AsJson, print_json
+from bot.cli.options import AsJson, ConfigFiles, Symbols, checked, print_json, settings_of
 
 record = typer.Typer(
-    help="Recordings: turn other people's captures, or a made-up market, into tapes.", no_args_is_help=True
+    help="Recordings: make tapes of live public data, of other people's captures, or of a made-up market.",
+    no_args_is_help=True,
 )
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(record, name="record")
+
+
+@record.command()
+def live(
+    out: Annotated[Path, typer.Argument(help="folder of the new tape; must not exist, or be empty")],
+    venue: Annotated[str, typer.Option(help="whose public data")] = "binanceusdm",
+    symbols: Symbols = None,
+    hours: Annotated[float | None, typer.Option(min=0.0001, help="then it ends (default: Ctrl-C ends it)")] = None,
+    max_gb: Annotated[
+        float | None, typer.Option(help="beyond that the oldest part is deleted (record.max_gb, default: 5)")
+    ] = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record a venue's public data as a tape that `run --tape` and `replay` play. Nothing is traded, no key is needed.
+
+    Example: python -m bot record live tapes/today --hours 24
+    """
+    settings = settings_of(
+        files=config, asks_strategies=False, venue__name=venue, symbols=symbols, record__max_gb=max_gb
+    )
+    checked(settings)
+    from bot.app.recording import record_live
+
+    shown = sys.stderr.isatty() and not as_json
+    with _into(out):
+        done = record_live(settings, out, hours=hours, told=_tell, show=_show if shown else None)
+    if shown:
+        print(file=sys.stderr)
+    if as_json:
+        print_json(done)
+        return
+    missing = f", {done['missing_frames']:,} missing" if done["missing_frames"] else ""
+    print(f"{done['frames']:,} frames{missing}, {done['bytes'] / 1e6:.1f} MB -> {out} ({done['reason']})")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _show(line: str) -> None:
+    print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @record.command("import")

@@ -31,10 +31,11 @@ from bot.domain.ports import Venue
 from bot.runtime.engine import FrameHandler
 from bot.runtime.rerun import Left
 from bot.runtime.tape import Manifest
-from bot.runtime.tape_writer import BLOCK_NS, TapeWriter, refuse_used
+from bot.runtime.tape_writer import TapeWriter, refuse_used
 
 GB = 10**9
 WRITE_S = 1.0
+BLOCK_S = 5.0  # what a kill may take away, and a second more
 HELD_BYTES = 64 << 20
 _OVERHEAD = 200  # bytes that a frame takes beside its message
 
@@ -165,7 +166,7 @@ class Recorder:
                     self._done(item)
                 raise
             self._done(item)
-        if monotonic() - self._flushed_s >= BLOCK_NS / 1e9:  # a quiet market fills no block
+        if monotonic() - self._flushed_s >= BLOCK_S:  # a quiet market fills no block
             self._flushed_s = monotonic()
             writer.flush()
         self._fine()

@@ -7,7 +7,7 @@ frames after their decision, reports and requests come between any two frames.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 from time import monotonic_ns
@@ -18,8 +18,10 @@ from bot.app.recorded import manifest_of
 from bot.app.run import Outcome, begin, finish, summary_of
 from bot.app.settings import Settings
 from bot.app.wiring import Parts, assemble, pick_instruments
+from bot.domain.events import Event
 from bot.domain.frames import Frame
 from bot.domain.messages import CloseRequest, OperatorRequest, OutsideSignal
+from bot.domain.ports import Observer
 from bot.domain.values import NS, Direction
 from bot.journal.digest import Digest
 from bot.journal.projection import Projection
@@ -46,6 +48,14 @@ class FastClock(RealClock):
         return (until_ns - self.now_ns()) / self._speed / NS
 
 
+def each_to(projection: Projection) -> Observer:
+    def observe(events: Sequence[Event]) -> None:
+        for event in events:
+            projection.apply(event)
+
+    return observe
+
+
 class LiveHours:
     """Plays a tape's frames as if they came from a venue now, and records what the engine takes into `out`."""
 
@@ -70,7 +80,7 @@ class LiveHours:
             session=journal.session,
             last_seq=journal.last_seq,
             clock=self.clock,
-            observers=(digest.update, lambda events: [projection.apply(event) for event in events]),
+            observers=(digest.update, each_to(projection)),
             recorder=self.recorder,
         )
         begin(parts, self.tape, begins_ns=self.clock.now_ns())
