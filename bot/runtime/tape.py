@@ -219,7 +219,7 @@ class Tape:
                     continue
                 if taken != number + 1:
                     problems.jump(number, taken)
-                if recv_ns < last_ns:
+                if recv_ns < last_ns and self.manifest.engine is None:  # an engine takes account frames first
                     problems.back(taken, last_ns - recv_ns)
                 number, last_ns = taken, recv_ns
                 problems.frames += 1

@@ -144,22 +144,33 @@ def test_a_used_folder_is_refused_before_anything_starts(venue: BinancePublic, t
 # --- without trading -------------------------------------------------------------------------------------------------
 
 
-def recording(venue: BinancePublic, folder: Path, *options: str) -> subprocess.Popen[str]:
+@pytest.fixture
+def market() -> Iterator[BinancePublic]:
+    """From the capture's beginning: it is not endless."""
+    with WithHistory() as server:
+        yield server
+
+
+def recording(market: BinancePublic, folder: Path, *options: str) -> subprocess.Popen[str]:
     """With the book there."""
-    snapshots = venue.snapshots
-    process = launch("record", "live", "tape", *options, cwd=folder, **venue.settings)
-    until(lambda: venue.snapshots > snapshots, "its book")
+    snapshots = market.snapshots
+    process = launch("record", "live", "tape", *options, cwd=folder, **market.settings)
+    until(lambda: market.snapshots > snapshots, "its book")
     return process
 
 
-def size_of(tape: Path) -> int:
-    return sum(part.stat().st_size for part in tape.glob("part-*.zst"))
+def wait_for_a_block(process: subprocess.Popen[str], tape: Path) -> None:
+    def there() -> bool:
+        assert process.poll() is None, process.communicate()
+        return any(part.stat().st_size for part in tape.glob("part-*.zst"))
+
+    until(there, "a block on the disk")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_recording_cleanly(venue: BinancePublic, tmp_path: Path, number: signal.Signals) -> None:
-    process = recording(venue, tmp_path, "--json")
-    until(lambda: process.poll() is None and size_of(tmp_path / "tape"), "a block on the disk")
+def test_a_signal_ends_a_recording_cleanly(market: BinancePublic, tmp_path: Path, number: signal.Signals) -> None:
+    process = recording(market, tmp_path, "--json")
+    wait_for_a_block(process, tmp_path / "tape")
     process.send_signal(number)
     ended = finished(process)
     assert (ended.code, ended.err) == (0, "")
@@ -174,17 +185,17 @@ def test_a_signal_ends_a_recording_cleanly(venue: BinancePublic, tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["tape"], "nothing is kept but the tape"
 
 
-def test_it_ends_by_itself_after_its_hours(venue: BinancePublic, tmp_path: Path) -> None:
-    ended = bot("record", "live", "tape", "--hours", "0.0004", cwd=tmp_path, **venue.settings)
+def test_it_ends_by_itself_after_its_hours(market: BinancePublic, tmp_path: Path) -> None:
+    ended = bot("record", "live", "tape", "--hours", "0.0004", cwd=tmp_path, **market.settings)
     assert ended.code == 0 and "(time is up)" in ended.out
     manifest = Tape.open(tmp_path / "tape").manifest
     assert manifest.start_ns is not None and manifest.end_ns is not None
     assert 1 < (manifest.end_ns - manifest.start_ns) / NS < 10
 
 
-def test_a_killed_recording_can_be_read(venue: BinancePublic, tmp_path: Path) -> None:
-    process = recording(venue, tmp_path)
-    until(lambda: size_of(tmp_path / "tape"), "a block on the disk")
+def test_a_killed_recording_can_be_read(market: BinancePublic, tmp_path: Path) -> None:
+    process = recording(market, tmp_path)
+    wait_for_a_block(process, tmp_path / "tape")
     process.kill()
     finished(process)
     replayed = called("replay", "tape", "--json", cwd=tmp_path, BOT_STRATEGIES="").json()
