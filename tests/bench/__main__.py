@@ -16,7 +16,7 @@ from tests.bench import processes
 from tests.bench.measure import Row, render
 
 ROUNDS = 5
-PEERS = ("ccxt", "cryptofeed", "hftbacktest", "nautilus_trader", "orjson", "msgspec", "uvloop")
+PEERS = ("ccxt", "cryptofeed", "hftbacktest", "nautilus_trader", "picows", "websockets", "orjson", "msgspec", "uvloop")
 NOTES = """\
 Medians of {rounds} interleaved rounds over {count:,} messages of {market_s:.0f} s of BTCUSDT ({what}); CPU time, but wall time for
 what waits: start, decisions, replay. A ratio is how many times less than the peer. "To market state" is from bytes or
@@ -24,7 +24,8 @@ text to the finished state, without a socket; no peer has a subscriber. cryptofe
 Decisions: settle_now is the bus of replays; the awaited bus is that of `run`, on uvloop, with a journal on disk.
 Many symbols: synthetic markets, {many} s of them for the cost and {hours:g} h for the memory.
 Every trade: the trades of the capture alone, so without a book; nautilus has its ticks ready, or makes them from the bytes.
-Not measured here: what needs a socket, an order on the wire or columns (G2, G9 to G12, G15)."""
+Through a socket: server and client are processes of their own on loopback, all clients on uvloop; watch_order_book has a caller.
+Not measured here: what needs an order on the wire or columns (G2, G9, G11, G12, G15)."""
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     from tests.bench import every_trade, many_symbols
 
     in_memory = many_symbols.memory() + every_trade.memory()
-    from tests.bench import decision, dispatch, filling, ingest, replaying
+    from tests.bench import decision, dispatch, filling, ingest, replaying, sockets
     from tests.bench.capture import MIX, read_capture
 
     capture = read_capture()
@@ -54,6 +55,7 @@ def main() -> None:
     rows += more
     _show("every trade", checks)
     rows += many_symbols.measure(rounds) + in_memory
+    rows += sockets.measure(rounds)
     _show("fills", filling.measure(capture))
     print()
     print(render(rows))

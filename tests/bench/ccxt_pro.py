@@ -151,3 +151,22 @@ def _listing(instrument: Instrument) -> dict[str, Any]:
         "onboardDate": 1569398400000,
         "filters": filters,
     }
+
+
+def watching(capture: Capture, url: str) -> tuple[Any, str]:
+    """The exchange with its socket at `url`, and its symbol; its one REST call, for the snapshot, gives the capture's."""
+    exchange: Any = importlib.import_module("ccxt.pro").binanceusdm()
+    json = importlib.import_module("orjson")
+    exchange.set_markets([exchange.parse_market(_listing(capture.instrument))])
+    for name in ("linear", "future"):
+        exchange.urls["api"]["ws"][name] = url
+    exchange.get_ws_url = lambda *_: url
+    reply = json.loads(capture.snapshot.raw)
+
+    async def snapshot(symbol: str, limit: Any = None, params: Any = None) -> Any:
+        book = exchange.parse_order_book(reply, symbol)
+        book["nonce"] = reply["lastUpdateId"]
+        return book
+
+    exchange.fetch_rest_order_book_safe = snapshot
+    return exchange, capture.instrument.unified
