@@ -64,7 +64,6 @@ class LiveHours:
         self.clock, self.chance = FastClock(tape.first_ns(), speed), Random(seed)
         self.told: list[str] = []
         self.recorder = Recorder(folder / "out", settings.record, self.told.append)
-        self.late = 0  # orders that left only after further frames
 
     def run(self) -> Outcome:
         return asyncio.run(self._run())
