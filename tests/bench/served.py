@@ -12,6 +12,7 @@ import base64
 import hashlib
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from time import monotonic_ns
@@ -19,9 +20,11 @@ from time import monotonic_ns
 import msgspec
 from msgspec import Struct
 
+from bot.domain.frames import Frame
 from bot.domain.values import NS
 from bot.exchanges.binance import SNAPSHOT_STREAM
 from tests.bench.capture import MIX, SNAPSHOT, Capture, kind_of, read_capture
+from tests.bench.forms import Timed, bybit, okx
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SYMBOL = b"BTCUSDT"
@@ -30,29 +33,36 @@ AT_ONCE = 64
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """`symbols` by connection; each symbol's stream is the capture's, shifted a little. `seconds` of None is all of it."""
+    """`symbols` by connection; each symbol's stream is the capture's, shifted a little. `forms` by connection (the last for those that
+    have none): binance, bybit or okx. `seconds` of None is all of it."""
 
     symbols: tuple[tuple[str, ...], ...] = (("BTCUSDT",),)
+    forms: tuple[str, ...] = ("binance",)
     kind: str = MIX
     paced: bool = True
     snapshots: bool = True
     seconds: float | None = None
 
 
-Timed = tuple[int, bytes]
-
-
-def timed(capture: Capture, plan: Plan, symbols: tuple[str, ...]) -> list[Timed]:
+def timed(capture: Capture, plan: Plan, connection: int) -> list[Timed]:
     """Nanoseconds after the start, and the message in its websocket frame."""
+    symbols, form = plan.symbols[connection], plan.forms[min(connection, len(plan.forms) - 1)]
     frames = [f for f in capture.by_kind[plan.kind] if plan.snapshots or kind_of(f.raw) != SNAPSHOT]
     first_ns = frames[0].recv_ns
     until_ns = None if plan.seconds is None else round(plan.seconds * NS)
     streams = []
     for number, symbol in enumerate(symbols):
         shift_ns = number * NS // len(symbols)
-        renamed = ((f.recv_ns - first_ns, named(f.raw, symbol)) for f in frames)
-        streams.append([(at + shift_ns, framed(raw)) for at, raw in renamed if until_ns is None or at <= until_ns])
+        told = ((recv_ns - first_ns, raw) for recv_ns, raw in FORMS[form](frames, symbol))
+        streams.append([(at + shift_ns, framed(raw)) for at, raw in told if until_ns is None or at <= until_ns])
     return list(merge(*streams))
+
+
+def _binance(frames: Iterable[Frame], symbol: str) -> Iterator[Timed]:
+    return ((frame.recv_ns, named(frame.raw, symbol)) for frame in frames)
+
+
+FORMS = {"binance": _binance, "bybit": bybit, "okx": okx}
 
 
 def named(raw: bytes, symbol: str) -> bytes:
@@ -76,7 +86,7 @@ class _Server:
     def __init__(self, plan: Plan) -> None:
         capture = read_capture()
         self._plan = plan
-        self._messages = [timed(capture, plan, symbols) for symbols in plan.symbols]
+        self._messages = [timed(capture, plan, number) for number in range(len(plan.symbols))]
         self._stamps: list[list[int]] = [[] for _ in plan.symbols]
         self._there = asyncio.Barrier(len(plan.symbols))
         self._left = len(plan.symbols)
