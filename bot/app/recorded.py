@@ -21,20 +21,22 @@ class Market(Protocol):
 
     @property
     def instruments(self) -> Sequence[Instrument]: ...
+    @property
+    def others(self) -> Sequence[Instrument]: ...
     def warmup(self) -> Iterator[tuple[str, int, list[Bar]]]: ...
 
 
 def manifest_of(parts: Parts, played: Market, *, fresh: bool) -> Manifest:
     """To be made after the engine has begun and before it takes a frame. `fresh` as in `Recorded`."""
-    instruments = list(parts.view.instruments())
-    followed = {each.id for each in instruments}
+    followed = list(parts.view.instruments())
     warmup: dict[str, dict[str, Any]] = {}
     for instrument_id, width_s, bars in played.warmup():
-        if instrument_id in followed:
-            warmup.setdefault(instrument_id, {})[str(width_s)] = [astuple(bar) for bar in bars]
+        warmup.setdefault(instrument_id, {})[str(width_s)] = [astuple(bar) for bar in bars]
+    known = {each.id: each for each in followed}
+    known |= {each.id: each for each in played.instruments if each.id in warmup}  # BTC's volume, say
     return Manifest(
-        venue=instruments[0].id.partition(":")[0],
-        instruments=instruments,
+        venue=followed[0].venue,
+        instruments=[*known.values(), *played.others],
         settings=dict(rules(parts.settings)),
         config_hash=parts.config_hash,
         versions={"bot": __version__},

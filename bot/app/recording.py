@@ -12,17 +12,20 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bot.app.providers import Providers
 from bot.app.recorded import manifest_of
 from bot.app.run import INTERRUPTED, begin, finish, on_signals, open_market, run_until_done
 from bot.app.settings import Settings
 from bot.app.wiring import Parts, assemble, pick_instruments
 from bot.domain.errors import ConfigError
 from bot.domain.events import Event
+from bot.domain.instrument import Instrument
 from bot.journal.digest import Digest
 from bot.journal.writer import MemoryJournal
+from bot.runtime.clock import RealClock, TapeClock
 from bot.runtime.recorder import Recorder
 from bot.runtime.supervisor import supervise
-from bot.venues.binance_public import PublicMarket
+from bot.venues.public import PublicMarket
 
 SHOW_S = 1.0
 TIME_UP = "time is up"
@@ -52,8 +55,23 @@ async def _record(
     market, clock = await open_market(settings)
     if not isinstance(market, PublicMarket):
         raise ConfigError("a tape is a recording already: name a venue, e.g. --venue binanceusdm")
+    try:
+        return await _record_market(settings, market, clock, recorder, hours, told, show)
+    finally:
+        await market.close()
+
+
+async def _record_market(
+    settings: Settings,
+    market: PublicMarket,
+    clock: RealClock | TapeClock,
+    recorder: Recorder,
+    hours: float | None,
+    told: Callable[[str], None],
+    show: Callable[[str], None] | None,
+) -> dict[str, Any]:
     instruments = pick_instruments(settings, market.instruments)
-    await market.follow(instruments.values())
+    await market.follow(instruments.values(), settings.bars.widths_s)
     feeds, digest = Feeds(), Digest()
     parts = assemble(
         settings.model_copy(update={"strategies": ()}),
@@ -62,6 +80,7 @@ async def _record(
         session=1,
         last_seq=0,
         clock=clock,
+        others=market.others,
         unfollowed=frozenset(each.symbol for each in market.instruments if each.id not in instruments),
         observers=(market.on_events, feeds.on_events, digest.update),
         recorder=recorder,
@@ -73,7 +92,8 @@ async def _record(
     ending = _Ending(parts)
     try:
         with on_signals(lambda: ending.stop(INTERRUPTED)):
-            await supervise(parts.engine.run(), _beside(parts, market, recorder, ending, hours, feeds, show))
+            beside = _beside(settings, parts, market, recorder, ending, hours, feeds, show)
+            await supervise(parts.engine.run(), beside)
     except BaseException:
         recorder.close()
         raise
@@ -88,6 +108,7 @@ async def _record(
 
 
 def _beside(
+    settings: Settings,
     parts: Parts,
     market: PublicMarket,
     recorder: Recorder,
@@ -96,7 +117,17 @@ def _beside(
     feeds: Feeds,
     show: Callable[[str], None] | None,
 ) -> dict[str, Coroutine[Any, Any, None]]:
-    tasks = {**market.parts(parts.inbox, Random().random), "recorder": recorder.run()}
+    put = market.put_into(parts.inbox)
+    providers = Providers(
+        settings, list(parts.view.instruments()), put, parts.clock.now_ns, parts.market.institutional_usd
+    )
+
+    def add_others(instruments: Sequence[Instrument]) -> None:
+        parts.add_others(instruments)
+        recorder.also(instruments)
+
+    tasks = {**market.parts(put, parts.market, add_others, Random().random), "recorder": recorder.run()}
+    tasks |= providers.parts()
     tasks |= {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
     tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
     if hours is not None:

@@ -315,7 +315,8 @@ class _Session:
         display = Screen(self._live, logs, what=what, live=screen)
         try:
             lock.publish(url)
-            for line in (what, *self._restart.told(), f"API on {url}, token {self._token_from}", *notices):
+            problems = self._played.problems if isinstance(self._played, PublicMarket) else ()
+            for line in (what, *problems, *self._restart.told(), f"API on {url}, token {self._token_from}", *notices):
                 logs.say(line)
             await self._run_parts(display)
         finally:
@@ -348,10 +349,16 @@ class _Session:
         """What brings the market in."""
         if isinstance(self._played, PublicMarket):
             parts, chance = self._parts, Random().random
-            tasks = self._played.parts(self._played.put_into(parts.inbox), parts.market, parts.add_others, chance)
+            put = self._played.put_into(parts.inbox)
+            tasks = self._played.parts(put, parts.market, self._add_others, chance)
             return tasks if self._providers is None else {**tasks, **self._providers.parts()}
         speed, since_ns = self._settings.venue.speed, self._parts.started_ns
         return {"feed": TapeFeed(frames, self._parts.inbox, speed, since_ns, self._tape_ended).run()}
+
+    def _add_others(self, instruments: Sequence[Instrument]) -> None:
+        self._parts.add_others(instruments)
+        if self._recorder is not None:
+            self._recorder.also(instruments)
 
     def outcome(self) -> Outcome:
         summary = summary_of(self._parts, self._projection, self._digest, self._played)

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from bot.domain.errors import TapeError
 from bot.domain.frames import Frame, Lane, Source
+from bot.domain.instrument import Instrument
 from bot.domain.messages import Message
 from bot.domain.orders import OrderCommand
 from bot.domain.params import Params
@@ -31,7 +32,7 @@ from bot.domain.ports import Venue
 from bot.runtime.engine import FrameHandler
 from bot.runtime.rerun import Left
 from bot.runtime.tape import Manifest
-from bot.runtime.tape_writer import TapeWriter, refuse_used
+from bot.runtime.tape_writer import TapeWriter, refuse_used, write_manifest
 
 GB = 10**9
 WRITE_S = 1.0
@@ -80,6 +81,19 @@ class Recorder:
         except OSError as error:
             raise TapeError(f"{self.folder} cannot be written: {error.strerror or error}") from None
         self._flushed_s = monotonic()
+
+    def also(self, instruments: Sequence[Instrument]) -> None:
+        """Instruments of a venue that has only now answered: a replay must know them too."""
+        writer = self._writer
+        if writer is None:
+            return
+        known = [*writer.manifest.instruments, *instruments]
+        with self._writing:
+            writer.manifest = msgspec.structs.replace(writer.manifest, instruments=known)
+            try:
+                write_manifest(self.folder, writer.manifest)
+            except OSError as error:
+                self._troubled(error.strerror or str(error))
 
     # --- what the engine does ---
 
