@@ -11,7 +11,7 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -28,7 +28,7 @@ from bot.app.recorded import judged, manifest_of, why_not_again
 from bot.app.restart import TAPE_ENDED, Past, Restart, Start, pages, rehearses
 from bot.app.settings import Settings
 from bot.app.terminal import Screen
-from bot.app.wiring import Parts, assemble, build_guards, pick_instruments
+from bot.app.wiring import Parts, asking, assemble, build_guards, pick_instruments
 from bot.demo import BUNDLED_TAPE
 from bot.domain.errors import JournalError
 from bot.domain.events import Emit, text
@@ -36,6 +36,7 @@ from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar
 from bot.domain.ports import Observer
+from bot.domain.trades import TradeRun
 from bot.domain.values import NS
 from bot.journal.digest import Digest
 from bot.journal.lock import InstanceLock, load_or_create_token
@@ -43,6 +44,7 @@ from bot.journal.projection import Projection
 from bot.journal.writer import Journal, MemoryJournal
 from bot.market.volumes import DAY_S
 from bot.runtime.clock import RealClock, TapeClock
+from bot.runtime.columns import ColumnTape, with_columns
 from bot.runtime.recorder import Recorder
 from bot.runtime.rerun import Rerun
 from bot.runtime.supervisor import supervise
@@ -166,12 +168,18 @@ async def open_market(settings: Settings) -> tuple[Played, RealClock | TapeClock
 
 
 def replay(
-    settings: Settings, *, progress: Callable[[int], None] | None = None, observers: Sequence[Observer] = ()
+    settings: Settings,
+    *,
+    progress: Callable[[int], None] | None = None,
+    observers: Sequence[Observer] = (),
+    columns: bool = True,
+    ask: Sequence[str] = (),
 ) -> Outcome:
     """Play a tape as fast as it goes. Same tape and settings, same digest. The tape of an engine with the same rules is played as it
     was recorded, and the summary says whether the same was decided (`as_recorded`); else paper fills are computed anew.
 
-    `observers` are shown every event as it is noted; no file keeps them.
+    `observers` are shown every event as it is noted; no file keeps them. `columns` may be used where they lie beside the tape.
+    `ask` names guards that are asked after every trade, see `trading/asking.py`; they change no decision.
     """
     tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
     projection, digest = Projection(), Digest()
@@ -181,6 +189,8 @@ def replay(
     if recorded is not None and not why_not:
         rerun, session = Rerun(), recorded.session
         settings = settings.model_copy(update={"account": recorded.account})
+    elif columns:
+        tape = with_columns(tape)
     parts = assemble(
         settings,
         instruments,
@@ -193,9 +203,13 @@ def replay(
         observers=(digest.update, _each(projection), *observers),
         rerun=rerun,
     )
+    asked = parts.intake.asked = asking(parts, ask) if ask else None
     reason = TAPE_ENDED
     if rerun is None:
-        _play(parts, begin(parts, tape), progress)
+        frames = begin(parts, tape)
+        _play(parts, tape.pieces() if isinstance(tape, ColumnTape) else frames, progress)
+        parts.stop(TAPE_ENDED)
+        parts.engine.run_now()
     elif recorded is not None:
         begin(parts, tape, begins_ns=recorded.began_ns)
         reason = _play_again(parts, tape, rerun, recorded.reason)
@@ -203,6 +217,8 @@ def replay(
     summary = summary_of(parts, projection, digest, tape)
     if recorded is not None:
         summary["as_recorded"] = judged(tape, summary["digest"], why_not, rerun)
+    if asked is not None:
+        summary["asked"] = {name: dict(counts) for name, counts in asked.answers.items()}
     return Outcome(summary, TAPE_ENDED)
 
 
@@ -215,15 +231,14 @@ def _play_again(parts: Parts, tape: Tape, rerun: Rerun, reason: str | None) -> s
     return reason or TAPE_ENDED
 
 
-def _play(parts: Parts, frames: Iterator[Frame], progress: Callable[[int], None] | None) -> None:
-    for count, frame in enumerate(frames, 1):
-        if not parts.inbox.offer_data(frame):
+def _play(parts: Parts, pieces: Iterable[Frame | TradeRun], progress: Callable[[int], None] | None) -> None:
+    """Each run of trades is taken before the next is read: a lane full of them would need gigabytes."""
+    for piece in pieces:
+        if type(piece) is TradeRun or not parts.inbox.offer_data(piece):
             parts.engine.run_now()
-            parts.inbox.offer_data(frame)
+            parts.inbox.offer_data(piece)
             if progress is not None:
-                progress(count)
-    parts.engine.run_now()
-    parts.stop(TAPE_ENDED)
+                progress(parts.engine.frames)
     parts.engine.run_now()
 
 

@@ -63,6 +63,7 @@ from bot.runtime.rerun import Rerun
 from bot.runtime.timers import Timers
 from bot.runtime.view import LiveView
 from bot.runtime.watches import Watches
+from bot.trading.asking import Asking
 from bot.trading.correlation import Correlations
 from bot.trading.exits.desk import Exits
 from bot.trading.exits.protection import stop_fraction
@@ -265,7 +266,7 @@ def assemble(
     ]
     bus = Bus(desks, ROUTES, _sinks(log, commands, timers, watches), view)
     known = [*instruments.values(), *others]
-    intake = Intake(market, _decoders(known), venue, watches, unfollowed)
+    intake = Intake(market, decoders_of(known), venue, watches, unfollowed)
     handler: FrameHandler = intake if recorder is None else Taped(recorder, intake)
     engine = Engine(
         inbox=inbox,
@@ -306,7 +307,7 @@ def assemble(
     )
 
 
-def _decoders(instruments: Sequence[Instrument]) -> dict[str, Callable[[], Decoder]]:
+def decoders_of(instruments: Sequence[Instrument]) -> dict[str, Callable[[], Decoder]]:
     """How the messages of every venue read, for those of these instruments."""
     return {venue: partial(exchange.decoder, instruments) for venue, exchange in exchanges().items()}
 
@@ -380,6 +381,15 @@ def size_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> Siz
 def trade_prefix(session: int) -> str:
     """Before the numbers of the paper trades that a session makes, so that each has an id of its own."""
     return f"{session}T"
+
+
+def asking(parts: Parts, names: Sequence[str]) -> Asking:
+    """The enabled guards of these names, to be asked about a long after every trade."""
+    enabled = {guard.name: guard for guard in build_guards(parts.settings)[1]}
+    unknown = [name for name in names if name not in enabled]
+    if unknown:
+        raise ConfigError(f"no guard to ask is called {', '.join(unknown)}; enabled are {', '.join(enabled)}")
+    return Asking([enabled[name] for name in dict.fromkeys(names)], parts.view, parts.market.store)
 
 
 def build_guards(settings: Settings) -> tuple[str, list[Guard]]:

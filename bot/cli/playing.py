@@ -83,11 +83,20 @@ def replay(
     symbols: Symbols = None,
     strategies: Strategies = None,
     strategies_dir: StrategiesDir = None,
+    columns: Annotated[
+        bool, typer.Option(help="use the columns that `record columns` left beside the recording, if any")
+    ] = True,
+    ask: Annotated[
+        str | None,
+        typer.Option("--ask", help="comma-separated guards: what they would say to a long after every trade, counted"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Play a recording as fast as it goes and print what was decided, with a digest that is the same every time.
 
-    Example: python -m bot replay --demo
+    A recording of trades goes several times faster once `record columns` was run on it; what is decided is the same.
+
+    Example: python -m bot replay --demo --ask taker_aggression
     """
     settings = settings_of(
         files=config,
@@ -100,7 +109,9 @@ def replay(
     checked(settings)
     from bot.app.run import replay as replay_tape
 
-    outcome = replay_tape(settings, progress=None if as_json or not sys.stderr.isatty() else _progress)
+    progress = None if as_json or not sys.stderr.isatty() else _progress
+    names = [name.strip() for name in (ask or "").split(",") if name.strip()]
+    outcome = replay_tape(settings, progress=progress, columns=columns, ask=names)
     _report(outcome.summary, as_json)
 
 

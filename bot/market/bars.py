@@ -85,6 +85,21 @@ class Bars:
             self._buy += micro
         self._trades += 1
 
+    def add_all(
+        self, prices: Sequence[float], worths: Sequence[int], stamps: Sequence[int], times: Sequence[int]
+    ) -> None:
+        """Like `add` for each; `worths` are negative where takers sold."""
+        if self._start_ns <= min(stamps) and max(stamps) < self._end_ns:
+            self._high, self._low = max(self._high, max(prices)), min(self._low, min(prices))
+            self._close = prices[-1]
+            bought = sum([worth for worth in worths if worth > 0])
+            self._micro += 2 * bought - sum(worths)
+            self._buy += bought
+            self._trades += len(prices)
+            return
+        for price, worth, exch_ns, now_ns in zip(prices, worths, stamps, times, strict=True):
+            self.add(price, abs(worth), worth > 0, exch_ns, now_ns)
+
     def sample(self, now_ns: int, trade_ns: int | None) -> None:
         """Once a second: closes what has ended. `trade_ns` is when the newest trade reached us."""
         if trade_ns is not None and now_ns - trade_ns > self._silence_ns:

@@ -7,6 +7,7 @@ what expires takes away exactly what was added. `now_ns` is engine time and neve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from math import log
 from typing import Generic, TypeVar
@@ -107,23 +108,45 @@ class TakerFlow:
         self.last_ns = now_ns
         self._slots.row(now_ns)[0 if taker_buys else 1] += micro
 
+    def add_all(self, bought: int, sold: int, times: Sequence[int]) -> None:
+        """Like `add` for trades of one second, which bought and sold so many micro-USD together."""
+        if self._since_ns is None:
+            self._since_ns = times[0]
+        self.last_ns = times[-1]
+        row = self._slots.row(times[0])
+        row[0] += bought
+        row[1] += sold
+
+    def totals(self, now_ns: int) -> tuple[int, int]:
+        """Micro-USD bought and sold in the window."""
+        buy, sell = self._slots.totals(now_ns)
+        return buy, sell
+
     def gap(self) -> None:
         """Trades may have been missed: the sums start over."""
         self._since_ns = None
         self._slots = Slots(self.WINDOW_S, NS, (0, 0))
+
+    def known_from_ns(self, now_ns: int) -> int:
+        """When the stream has been whole for five minutes, if it does not break and began now at the latest."""
+        return (now_ns if self._since_ns is None else self._since_ns) + self.WINDOW_S * NS
+
+    def tells(self, buy: int, sell: int) -> bool:
+        """Whether so many micro-USD in the window make a value."""
+        return buy + sell >= self._min_micro and sell > 0
 
     def value(self, now_ns: int) -> tuple[Taker | None, str]:
         lacking = _unbroken(self._since_ns, self.WINDOW_S, now_ns)
         if self._since_ns is None:
             return None, lacking
         buy, sell = self._slots.totals(now_ns)
+        if self.tells(buy, sell) and not lacking:
+            return Taker(buy_usd=Decimal(buy) / MICRO, sell_usd=Decimal(sell) / MICRO), ""
         if lacking:
             return None, f"{lacking}, so far buys {buy / MICRO / 1e6:.2f}M and sells {sell / MICRO / 1e6:.2f}M USD"
         if buy + sell < self._min_micro:
             return None, f"only {(buy + sell) // MICRO} USD traded in 5 min, needs {self._min_micro // MICRO}"
-        if sell == 0:
-            return None, "no taker sells in 5 min"
-        return Taker(buy_usd=Decimal(buy) / MICRO, sell_usd=Decimal(sell) / MICRO), ""
+        return None, "no taker sells in 5 min"
 
 
 class OrderSizes:
@@ -199,8 +222,28 @@ class WhaleFlow:
         else:
             order = self._sell = self._sell + micro
         if order >= self._threshold:
-            self._count(order, micro, taker_buys, now_ns)
+            self._count(self._slots.row(now_ns), order, micro, taker_buys)
         return order
+
+    def add_all(self, worths: Sequence[int], stamps: Sequence[int], times: Sequence[int]) -> None:
+        """Like `add` for each; `worths` are negative where takers sold, `stamps` are the venue's, `times` ours and of one second."""
+        if self._since_ns is None:
+            self._start(times[0])
+        self.last_ns = times[-1]
+        row = self._slots.row(times[0])
+        ms, buy, sell, threshold = self._ms, self._buy, self._sell, self._threshold
+        for worth, exch_ns, now_ns in zip(worths, stamps, times, strict=True):
+            if exch_ns // MS != ms:
+                self._buy, self._sell = buy, sell
+                self._close(now_ns)
+                ms, buy, sell, threshold = exch_ns // MS, 0, 0, self._threshold
+            if worth > 0:
+                order = buy = buy + worth
+            else:
+                order = sell = sell - worth
+            if order >= threshold:
+                self._count(row, order, abs(worth), worth > 0)
+        self._ms, self._buy, self._sell = ms, buy, sell
 
     def gap(self) -> None:
         """Trades may have been missed. What was summed before has expired by the time there is a value again."""
@@ -235,8 +278,7 @@ class WhaleFlow:
             self._threshold = self._sizes.percentile_99(now_ns)
             self._refresh_ns = now_ns + MINUTE_NS
 
-    def _count(self, order: int, micro: int, taker_buys: bool, now_ns: int) -> None:
-        row = self._slots.row(now_ns)
+    def _count(self, row: list[int], order: int, micro: int, taker_buys: bool) -> None:
         became_whale = order - micro < self._threshold
         row[0 if taker_buys else 1] += order if became_whale else micro
         row[2] += became_whale

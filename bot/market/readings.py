@@ -97,6 +97,10 @@ class ReadingStore:
         _check_source(reading.name, reading.source)
         self._readings[reading.name, reading.key, reading.source] = reading
 
+    def holds(self, name: str, key: str) -> bool:
+        """Whether any source has ever given this reading."""
+        return any((name, key, source) in self._readings for source in rule_of(name).sources)
+
     def best(self, name: str, key: str, now_ns: int, own: Own = _nothing) -> Reading[Any]:
         """The first usable source in order, else the first stale one, else a missing reading that says why each is.
 

@@ -20,6 +20,7 @@ from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, BookDiff, BookSnapshot, ForcedOrder, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.reading import Reading
+from bot.domain.trades import TradeRun
 from bot.domain.values import Side
 from bot.market.bars import REGIME_WIDTH_S, BarParams, Bars
 from bot.market.book import Book
@@ -165,6 +166,22 @@ class InstrumentMarket:
         self.last = price
         self._trade_ns = now_ns
 
+    def on_trades(self, run: TradeRun, count: int) -> None:
+        """Like `on_trade` for the next trades of a run, all of one second of engine time."""
+        if not self.counts(run.aggregated):
+            return
+        self._aggregated = run.aggregated
+        some = slice(run.at, run.at + count)
+        times, prices = run.times[some].tolist(), run.prices[some].tolist()
+        stamps, worths = run.stamps[some].tolist(), run.worths[some].tolist()
+        bought = sum([worth for worth in worths if worth > 0])
+        self.taker.add_all(bought, bought - sum(worths), times)
+        self.whale.add_all(worths, stamps, times)
+        self.walls.on_trades(prices, worths)
+        self.history.add_all(prices, worths, stamps, times)
+        self.last = prices[-1]
+        self._trade_ns = times[-1]
+
     def on_quote(self, quote: Quote, now_ns: int) -> None:
         """Quotes do not touch the book. They show every change of the best prices, so from the first one OFI follows them."""
         if self.quote is None:
@@ -269,6 +286,10 @@ class InstrumentMarket:
     def aggregated(self) -> bool | None:
         """Whether the trades that count are aggregated ones: where both streams come, the first one seen does."""
         return self._aggregated
+
+    def counts(self, aggregated: bool) -> bool:
+        """Whether trades told that way are those that count."""
+        return self._aggregated is None or aggregated is self._aggregated
 
     def book_age_ns(self, now_ns: int) -> int | None:
         """Since the last depth message that left a usable book."""

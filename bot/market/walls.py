@@ -11,7 +11,7 @@ Rules: product page, "Readings"; quant reference, section 4.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
@@ -167,6 +167,13 @@ class WallTracker:
             for wall in walls:
                 if wall.low <= price <= wall.high:
                     wall.traded += usd
+
+    def on_trades(self, prices: Sequence[float], worths: Sequence[int]) -> None:
+        """Like `on_trade` for each; `worths` are in micro-USD, negative where takers sold."""
+        if self._bid_high < min(prices) and max(prices) < self._ask_low:
+            return
+        for price, worth in zip(prices, worths, strict=True):
+            self.on_trade(price, abs(worth) / 1e6)
 
     def sample(self, book: Book, now_ns: int, others: Mapping[str, Book] = NONE) -> None:
         """Once a second: measures what is tracked, forgets what is lost, finds what is new. `others` are by venue."""

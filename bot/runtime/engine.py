@@ -16,6 +16,7 @@ from bot.domain.frames import Frame, Lane, Source
 from bot.domain.messages import Message, Sampled, TimerFired
 from bot.domain.orders import OrderCommand
 from bot.domain.ports import Observer
+from bot.domain.trades import TradeRun
 from bot.domain.values import NS
 from bot.runtime.bus import Bus
 from bot.runtime.clock import RealClock, TapeClock
@@ -31,7 +32,7 @@ SILENCE_NS = 60 * NS
 YIELD_EVERY = 64  # frames between two chances for sockets and the page
 
 
-def next_sample_ns(due_ns: int, ahead: Frame | None) -> int:
+def next_sample_ns(due_ns: int, ahead: Frame | TradeRun | None) -> int:
     """A second later; after a long silence (a hole in a tape) at once at its end, not every second of it."""
     if ahead is None or ahead.recv_ns - due_ns <= SILENCE_NS:
         return due_ns + NS
@@ -43,6 +44,8 @@ class FrameHandler(Protocol):
 
     def apply(self, frame: Frame, now_ns: int) -> Sequence[Message]: ...
     def sample(self, now_ns: int) -> Sequence[Message]: ...
+    def undisturbed(self, run: TradeRun) -> bool: ...
+    def apply_run(self, run: TradeRun, count: int, now_ns: int) -> Sequence[Message]: ...
 
 
 class Outbox(Protocol):
@@ -188,28 +191,53 @@ class Engine:
 
     # --- one frame ---
 
-    def _next(self) -> Frame | None:
+    def _next(self) -> Frame | TradeRun | None:
+        """A run stays where it is until its last trade is taken."""
         head = self._inbox.head()
         if head is None or (self._ending and head.lane != Lane.ACCOUNT):
             return None
         due_ns = self._timers.next_due()
         if due_ns is not None and due_ns <= max(head.recv_ns, self.now_ns):
             return Frame(due_ns, Lane.TIMER, Source.TIMER, b"")
-        return self._inbox.pop()
+        return head if type(head) is TradeRun else self._inbox.pop()
 
-    def _open(self, frame: Frame) -> None:
+    def _open(self, frame: Frame | TradeRun) -> None:
         self._stepping = True
-        self.frames += 1
-        if frame.recv_ns > self.now_ns:
-            self.now_ns = frame.recv_ns
+        if type(frame) is TradeRun:
+            messages = self._take(frame)
+        else:
+            now_ns = self._begin(1, frame.recv_ns)
+            messages = (
+                self._fire(self._timers.pop()) if frame.lane == Lane.TIMER else self._handler.apply(frame, now_ns)
+            )
+        for message in messages:
+            self._bus.publish(message)
+
+    def _begin(self, frames: int, recv_ns: int) -> int:
+        """Counts them and moves the time to that of the last."""
+        self.frames += frames
+        if recv_ns > self.now_ns:
+            self.now_ns = recv_ns
         now_ns = self._view.now_ns = self.now_ns
         if self._on_tape:
             self._clock.advance(now_ns)  # type: ignore[union-attr]
         for part in self._numbered:
             part.begin(self.frames, now_ns)
-        messages = self._fire(self._timers.pop()) if frame.lane == Lane.TIMER else self._handler.apply(frame, now_ns)
-        for message in messages:
-            self._bus.publish(message)
+        return now_ns
+
+    def _take(self, run: TradeRun) -> Sequence[Message]:
+        """As many of the next trades as lie before the next timer and within this second, each a frame; one where it may
+        concern somebody, or came before what was taken already."""
+        count, first_ns = 1, run.recv_ns
+        if first_ns >= self.now_ns and self._handler.undisturbed(run):
+            until_ns, due_ns = (first_ns // NS + 1) * NS, self._timers.next_due()
+            count = run.before(until_ns if due_ns is None else min(until_ns, due_ns))
+        if count == run.left:
+            self._inbox.pop()
+        now_ns = self._begin(count, run.times[run.at + count - 1])
+        messages = self._handler.apply_run(run, count, now_ns)
+        run.at += count
+        return messages
 
     def _fire(self, timer: TimerFired) -> Sequence[Message]:
         if timer.desk == ENGINE:

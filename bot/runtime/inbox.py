@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 
 from bot.domain.frames import Frame
+from bot.domain.trades import TradeRun
 
 DATA_BOUND = 4096
 ACCOUNT_BOUND = 10_000
@@ -18,7 +19,7 @@ ACCOUNT_BOUND = 10_000
 class Inbox:
     def __init__(self, *, data_bound: int = DATA_BOUND, account_bound: int = ACCOUNT_BOUND) -> None:
         self._account: deque[Frame] = deque()
-        self._data: deque[Frame] = deque()
+        self._data: deque[Frame | TradeRun] = deque()
         self._data_bound, self._account_bound = data_bound, account_bound
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -35,8 +36,8 @@ class Inbox:
             self.overflowed = depth > self._account_bound
         self._arrived.set()
 
-    def offer_data(self, frame: Frame) -> bool:
-        """Put a data frame if there is room; False asks the feed to wait for it."""
+    def offer_data(self, frame: Frame | TradeRun) -> bool:
+        """Put a data frame, or a run of many, if there is room; False asks the feed to wait for it."""
         depth = len(self._data)
         if depth >= self._data_bound:
             return False
@@ -51,16 +52,17 @@ class Inbox:
             self._room.clear()
             await self._room.wait()
 
-    def head(self) -> Frame | None:
+    def head(self) -> Frame | TradeRun | None:
         """The frame that `pop` would give."""
         if self._account:
             return self._account[0]
         return self._data[0] if self._data else None
 
     def pop(self) -> Frame:
+        """The frame at the head; a run is only removed, by whoever has taken all of it."""
         if self._account:
             return self._account.popleft()
-        frame = self._data.popleft()
+        frame: Frame = self._data.popleft()  # type: ignore[assignment]
         if not self._room.is_set() and len(self._data) <= self._data_bound // 2:
             self._room.set()
         return frame

@@ -20,8 +20,10 @@ from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPr
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
 from bot.domain.orders import AccountReport, Transfer, Trigger
 from bot.domain.ports import MarketView
+from bot.domain.trades import TradeRun
 from bot.domain.values import NS
 from bot.exchanges.base import BookLost, Decoder
+from bot.market.flow import TakerFlow
 from bot.market.readings import decode_reading
 from bot.market.state import Market
 from bot.market.volumes import DAY_S
@@ -41,6 +43,16 @@ class FillSource(Protocol):
     def on_book(self, instrument: str, market: MarketView, now_ns: int) -> None: ...
     def on_mark(self, instrument: str, market: MarketView, now_ns: int) -> None:
         """Told of every mark price, watching or not: funding has to be known before there is a position."""
+        ...
+
+
+class Asked(Protocol):
+    """Whoever wants to know something after each trade that counts, and decides nothing (trading/asking.py)."""
+
+    def in_bulk(self, instrument: str) -> bool: ...
+    def after(self, instrument: str) -> None: ...
+    def after_each(self, flow: TakerFlow, run: TradeRun, count: int) -> None:
+        """Only while `in_bulk`, before these trades are applied."""
         ...
 
 
@@ -65,6 +77,7 @@ class Intake:
         self._feed = msgspec.json.Decoder(FeedState)
         self._history = msgspec.json.Decoder(History)
         self._intel = msgspec.json.Decoder(IntelProblem)
+        self.asked: Asked | None = None
         self.bad_frames = 0
         self._told_ns: dict[str, int] = {}  # by kind of event
         self._untold: Counter[str] = Counter()
@@ -86,6 +99,26 @@ class Intake:
         except (FeedError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             return self._bad(frame, str(error), now_ns)
 
+    def undisturbed(self, run: TradeRun) -> bool:
+        """Whether many of these trades may be applied at once: nobody waits for a price or a fill, or asks in full."""
+        if run.symbol in self._unfollowed:
+            return True
+        instrument = self._market.by_symbol(run.symbol).id
+        if self._fills.watching(instrument) or self._watches.watching(instrument):
+            return False
+        return self.asked is None or self.asked.in_bulk(instrument)
+
+    def apply_run(self, run: TradeRun, count: int, now_ns: int) -> Sequence[Message]:
+        """The next `count` trades of a run: more than one only while it is undisturbed, and all of one second."""
+        if count == 1:
+            return self._apply_market(run.print_at(run.at), now_ns)
+        if run.symbol not in self._unfollowed:
+            market = self._market.by_symbol(run.symbol)
+            if self.asked is not None and market.counts(run.aggregated):
+                self.asked.after_each(market.taker, run, count)
+            market.on_trades(run, count)
+        return ()
+
     def sample(self, now_ns: int) -> Sequence[Message]:
         self._market.sample(now_ns)
         return self._notes() if self._market.notes else ()
@@ -96,6 +129,8 @@ class Intake:
         if message.symbol is None and self._unfollowed:
             raise FeedError("a snapshot that names no symbol, where the feed carries several")
         instrument = self._market.apply(message, now_ns)
+        if self.asked is not None and isinstance(message, TradePrint):
+            self._ask(self.asked, message, instrument)
         if type(message) is MarkPrice:
             self._fills.on_mark(instrument, self._market.market(instrument), now_ns)
         elif self._fills.watching(instrument):
@@ -110,6 +145,10 @@ class Intake:
         for message in _each(said):
             self._market.apply_other(venue, message, now_ns)
         return self._notes() if self._market.notes else ()
+
+    def _ask(self, asked: Asked, trade: TradePrint, instrument: str) -> None:
+        if trade.aggregated is self._market.market(instrument).aggregated:
+            asked.after(instrument)
 
     def _fill(self, message: MarketMessage, instrument: str, now_ns: int) -> None:
         market = self._market.market(instrument)

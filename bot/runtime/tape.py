@@ -100,7 +100,7 @@ class _Header(Struct):
 
 
 @dataclass(slots=True)
-class _Problems:
+class Problems:
     """What one reading of a tape met so far; counted, with the first example of each."""
 
     parts: list[str] = field(default_factory=list)
@@ -141,8 +141,9 @@ class Tape:
     def __init__(self, path: Path, manifest: Manifest, parts: list[Path]) -> None:
         self.path = path
         self.manifest = manifest
-        self._parts = parts
-        self._problems = _Problems()
+        self.parts = parts
+        self.notes: list[str] = []  # of whoever found something besides; told with the problems
+        self._problems = Problems()
 
     @classmethod
     def open(cls, path: Path | str) -> Tape:
@@ -193,7 +194,7 @@ class Tape:
     def problems(self) -> list[str]:
         """What is wrong with the tape, one sentence each; none of it kept the rest from being read."""
         unclosed = ["the recording was not closed; it holds what was written until then"]
-        return self._problems.texts() + (unclosed if self.manifest.frames is None else [])
+        return self._problems.texts() + (unclosed if self.manifest.frames is None else []) + self.notes
 
     def frames(self) -> Iterator[Frame]:
         """What came from outside, in order: everything but what the recorded engine said to itself."""
@@ -202,7 +203,7 @@ class Tape:
 
     def taken(self) -> Iterator[Frame]:
         """All frames in order. Skips what cannot be read and says so in `problems`; raises if there is no frame at all."""
-        problems = self._problems = _Problems()
+        problems = self._problems = Problems()
         lanes: dict[bytes, str] = {lane.value.encode(): lane for lane in Lane}
         sources: dict[bytes, str] = {}
         number = last_ns = 0
@@ -226,16 +227,16 @@ class Tape:
                 yield frame
         self._finish(problems)
 
-    def _lines(self, problems: _Problems) -> Iterator[tuple[str, list[bytes]]]:
+    def _lines(self, problems: Problems) -> Iterator[tuple[str, list[bytes]]]:
         """Part name and lines, a block at a time."""
-        for part in self._parts:
-            for block in _blocks(part, problems):
+        for part in self.parts:
+            for block in blocks(part, problems):
                 lines = block.split(b"\n")
                 if tail := lines.pop():
                     problems.skip(part.name, tail)
                 yield part.name, lines
 
-    def _finish(self, problems: _Problems) -> None:
+    def _finish(self, problems: Problems) -> None:
         expected = self.manifest.frames
         if expected not in (None, problems.frames):
             problems.count = f"{problems.frames} frames could be read, {MANIFEST} promises {expected}"
@@ -300,7 +301,7 @@ def _check_warmup(file: Path, manifest: Manifest) -> None:
                 raise TapeError(f"{file}: warm-up bars of {instrument_id}, {width_s} s: {flaw}")
 
 
-def _blocks(part: Path, problems: _Problems) -> Iterator[bytes]:
+def blocks(part: Path, problems: Problems) -> Iterator[bytes]:
     """The whole blocks of a part, unpacked. A block counts only when its end and checksum are there."""
     try:
         with part.open("rb") as file:

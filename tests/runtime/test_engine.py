@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from bot.domain.events import Emit, Event
 from bot.domain.frames import Frame
 from bot.domain.messages import Message, Sampled, SetTimer, TimerFired
 from bot.domain.orders import CancelOrder, Order, OrderCommand, OrderType
+from bot.domain.trades import TradeRun
 from bot.domain.values import NS, Side
 from bot.runtime.bus import Bus
 from bot.runtime.clock import RealClock, TapeClock
@@ -53,6 +55,7 @@ class Harness:
         self.log: list[str] = []
         self.events: list[Event] = []
         self.now_ns = 0
+        self.quiet = True  # about runs of trades
         self.on_frame: Callable[[Frame], Sequence[Message]] = lambda frame: ()
         self.inbox, self.timers = Inbox(), Timers()
         events = EventLog(account="main", mode="paper", last_seq=0, unified=lambda i: i)
@@ -83,6 +86,14 @@ class Harness:
         self.log.append(f"{frame.source} {frame.raw.decode()} at {(now_ns - T0) / NS:g}")
         return self.on_frame(frame)
 
+    def undisturbed(self, run: TradeRun) -> bool:
+        return self.quiet
+
+    def apply_run(self, run: TradeRun, count: int, now_ns: int) -> Sequence[Message]:
+        stamps = ", ".join(str(stamp) for stamp in run.stamps[run.at : run.at + count])
+        self.log.append(f"trades {stamps} at {(now_ns - T0) / NS:g}")
+        return self.on_frame(Frame(now_ns, "data", "market", b""))
+
     def sample(self, now_ns: int) -> Sequence[Message]:
         self.log.append(f"sample at {(now_ns - T0) / NS:g}")
         return ()
@@ -94,6 +105,15 @@ class Harness:
 
     def data(self, name: str, at_s: float) -> None:
         self.inbox.offer_data(Frame(T0 + round(at_s * NS), "data", "market", name.encode()))
+
+    def trades(self, *at_s: float) -> None:
+        """One run, numbered by the venue's stamps."""
+        times = array("q", [T0 + round(each * NS) for each in at_s])
+        nothing = array("d", [1.0] * len(at_s))
+        run = TradeRun(
+            "BTCUSDT", "market", False, times, array("q", range(len(at_s))), nothing, nothing, array("q", times)
+        )
+        self.inbox.offer_data(run)
 
     def account(self, name: str, at_s: float) -> None:
         self.inbox.put_account(Frame(T0 + round(at_s * NS), "account", "report", name.encode()))
@@ -410,3 +430,77 @@ async def test_on_a_live_clock_a_timer_that_is_due_already_fires_at_once() -> No
     harness.timers.set("venue", "due", 0)
     await run_with_tasks(harness, fired.wait)
     assert [line.split()[0] for line in harness.log] == ["tick", "report"]
+
+
+def test_a_run_is_taken_up_to_the_next_timer_and_each_of_its_trades_is_a_frame() -> None:
+    harness = Harness()
+    harness.engine.start_at(T0)
+    harness.timers.set("noted", "stop", T0 + 1_300_000_000)
+    harness.trades(0.2, 0.9, 1.0, 1.2, 1.3, 1.3, 1.9)
+    harness.data("d", 1.9)
+    harness.engine.run_now()
+    assert harness.log == [
+        "trades 0, 1 at 0.9",
+        "sample at 1",  # a timer due at a trade's time fires before it
+        "trades 2, 3 at 1.2",
+        "timer stop at 1.3",
+        "trades 4, 5, 6 at 1.9",
+        "market d at 1.9",
+    ]
+    assert harness.engine.frames == 7 + 2 + 1
+
+
+def test_what_is_taken_at_once_is_of_one_second_without_a_timer_too() -> None:
+    harness = Harness()
+    harness.trades(0.5, 0.999999999, 1, 3)
+    harness.engine.run_now()
+    assert harness.log == ["trades 0, 1 at 1", "trades 2 at 1", "trades 3 at 3"]
+
+
+def test_a_silence_in_a_run_is_skipped_like_any_other() -> None:
+    harness = Harness()
+    harness.engine.start_at(T0)
+    harness.trades(0.5, 3600.5)
+    harness.engine.run_now()
+    assert harness.log == ["trades 0 at 0.5", "sample at 1", "sample at 3600", "trades 1 at 3600.5"]
+
+
+def test_trades_that_may_concern_somebody_or_came_late_are_taken_one_by_one() -> None:
+    harness = Harness()
+    harness.quiet = False
+    harness.trades(0.1, 0.2)
+    harness.engine.run_now()
+    harness.quiet = True
+    harness.data("d", 0.45)
+    harness.trades(0.3, 0.4, 0.5, 0.6)
+    harness.engine.run_now()
+    assert harness.log == [
+        "trades 0 at 0.1",
+        "trades 1 at 0.2",
+        "market d at 0.45",
+        "trades 0 at 0.45",
+        "trades 1 at 0.45",
+        "trades 2, 3 at 0.6",
+    ]
+
+
+def test_what_a_trade_of_a_run_brings_is_taken_before_the_next_one() -> None:
+    harness = Harness()
+    harness.quiet = False
+
+    def answer(frame: Frame) -> Sequence[Message]:
+        if frame.recv_ns in (T0 + NS, T0 + 2 * NS):
+            harness.account(f"fill at {(frame.recv_ns - T0) // NS}", (frame.recv_ns - T0) / NS)
+        return (Emit(kind="NOTED", source="test", data={}),)
+
+    harness.on_frame = answer
+    harness.trades(0, 1, 2)
+    harness.engine.run_now()
+    assert harness.log == [
+        "trades 0 at 0",
+        "trades 1 at 1",
+        "report fill at 1 at 1",
+        "trades 2 at 2",
+        "report fill at 2 at 2",
+    ]
+    assert [event.frame for event in harness.events] == [1, 2, 4]

@@ -19,7 +19,7 @@ from bot.domain import params
 from bot.domain.events import text
 from bot.domain.instrument import exact
 from bot.domain.ports import View
-from bot.domain.reading import FRESH, STALE, Reading, ReadingState
+from bot.domain.reading import FRESH, STALE, Reading, ReadingState, Taker
 from bot.domain.values import ABSTAIN, BLOCK, LONG, PASS, Direction, Outcome, Signal, Verdict
 from bot.trading.exits.protection import StopParams, stop_distance
 from bot.trading.exits.walls import DEFAULTS, TargetParams
@@ -158,7 +158,7 @@ class DataGuard(GuardBase[D], Generic[D, T]):
         if value is not None and (state is FRESH or state in self.judges):
             finding = self._seconded(self.judge(signal, view, value), signal, view, reading)
         else:
-            finding = Finding(self._on_missing, _unusable(reading, state, now_ns))
+            finding = Finding(self.on_missing, _unusable(reading, state, now_ns))
         return self.verdict(finding, reading, now_ns)
 
     def _seconded(self, finding: Finding, signal: Signal, view: View, deciding: Reading[T]) -> Finding:
@@ -173,7 +173,7 @@ class DataGuard(GuardBase[D], Generic[D, T]):
         return finding
 
     @property
-    def _on_missing(self) -> Outcome:
+    def on_missing(self) -> Outcome:
         return BLOCK if self.params.on_missing == "block" else ABSTAIN
 
 
@@ -182,6 +182,14 @@ class LongFilter(DataGuard[L, T], Generic[L, T]):
 
     def applies(self, direction: Direction) -> bool:
         return direction is LONG or self.params.mirror_short
+
+
+class TakerFilter(LongFilter[L, Taker], Generic[L]):
+    """A long filter that looks at nothing but the taker volumes, and can therefore be asked about many trades in a row."""
+
+    @abstractmethod
+    def blocks(self, direction: Direction, buy: Decimal | int, sell: Decimal | int) -> bool:
+        """The rule, on positive sums in any one unit; whoever asks knows that there are sales."""
 
 
 def _unusable(reading: Reading[Any], state: ReadingState, now_ns: int) -> str:

@@ -10,15 +10,15 @@ from pydantic import Field
 from bot.domain import params
 from bot.domain.ports import View
 from bot.domain.reading import Taker
-from bot.domain.values import ABSTAIN, SHORT, Signal
-from bot.trading.guards.base import Finding, GuardContext, LongFilter, LongFilterParams, judged, plain, shown
+from bot.domain.values import ABSTAIN, SHORT, Direction, Signal
+from bot.trading.guards.base import Finding, GuardContext, LongFilterParams, TakerFilter, judged, plain, shown
 
 
 class TakerAggressionParams(LongFilterParams):
     ratio: Decimal = Field(Decimal("1.10"), gt=0, description="a buy/sell ratio up to and including this blocks")
 
 
-class TakerAggression(LongFilter[TakerAggressionParams, Taker]):
+class TakerAggression(TakerFilter[TakerAggressionParams]):
     """The value is the ratio to four places; the decision multiplies instead, so 1.10 blocks and 1.1001 passes."""
 
     name: ClassVar[str] = "taker_aggression"
@@ -29,11 +29,15 @@ class TakerAggression(LongFilter[TakerAggressionParams, Taker]):
     def __init__(self, settings: TakerAggressionParams, context: GuardContext) -> None:
         super().__init__(settings, context)
         self._threshold = plain(settings.ratio)
+        self._ratio, self._to = settings.ratio.as_integer_ratio()  # 11 to 10: whole numbers stay whole
 
     def judge(self, signal: Signal, view: View, data: Taker) -> Finding:
         if data.sell_usd <= 0:
             return Finding(ABSTAIN, "no taker sales, so there is no ratio")
-        limit, ratio = self.params.ratio, shown(data.buy_usd / data.sell_usd)
-        if signal.direction is SHORT:
-            return judged(limit * data.buy_usd >= data.sell_usd, ratio, shown(1 / limit))
-        return judged(data.buy_usd <= limit * data.sell_usd, ratio, self._threshold)
+        blocks, ratio = self.blocks(signal.direction, data.buy_usd, data.sell_usd), shown(data.buy_usd / data.sell_usd)
+        return judged(blocks, ratio, shown(1 / self.params.ratio) if signal.direction is SHORT else self._threshold)
+
+    def blocks(self, direction: Direction, buy: Decimal | int, sell: Decimal | int) -> bool:
+        if direction is SHORT:
+            return self._ratio * buy >= self._to * sell
+        return self._to * buy <= self._ratio * sell
