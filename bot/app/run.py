@@ -207,7 +207,7 @@ def replay(
     reason = TAPE_ENDED
     if rerun is None:
         frames = begin(parts, tape)
-        _play(parts, tape.pieces() if isinstance(tape, ColumnTape) else frames, progress)
+        play(parts, tape.pieces() if isinstance(tape, ColumnTape) else frames, progress)
         parts.stop(TAPE_ENDED)
         parts.engine.run_now()
     elif recorded is not None:
@@ -231,7 +231,7 @@ def _play_again(parts: Parts, tape: Tape, rerun: Rerun, reason: str | None) -> s
     return reason or TAPE_ENDED
 
 
-def _play(parts: Parts, pieces: Iterable[Frame | TradeRun], progress: Callable[[int], None] | None) -> None:
+def play(parts: Parts, pieces: Iterable[Frame | TradeRun], progress: Callable[[int], None] | None) -> None:
     """Each run of trades is taken before the next is read: a lane full of them would need gigabytes."""
     for piece in pieces:
         if type(piece) is TradeRun or not parts.inbox.offer_data(piece):

@@ -23,6 +23,7 @@ from bot.domain.errors import FeedError, TapeError
 from bot.domain.frames import Frame, Lane
 from bot.domain.market import TradePrint
 from bot.domain.trades import TradeRun
+from bot.exchanges.base import Decoder
 from bot.market.flow import micro_usd
 from bot.runtime.tape import Problems, Tape, blocks
 

@@ -1,4 +1,4 @@
-"""What guards would say to an entry at every trade of a recording, counted: how often each would have let one through.
+"""What guards would say to a long at every trade of a recording, counted: how often each would have let one through.
 
 Nobody trades on it and nothing is journaled. `runtime/intake.py` tells of each trade that counts, once it is applied. A guard is
 asked in full, as the gate asks it; those that look at nothing but taker volumes (`TakerFilter`) are asked by their own rule on
@@ -15,7 +15,7 @@ from decimal import Decimal
 from bot.domain.instrument import exact
 from bot.domain.ports import Guard, View
 from bot.domain.trades import TradeRun
-from bot.domain.values import BLOCK, LONG, PASS, Direction, Outcome, Signal
+from bot.domain.values import BLOCK, LONG, PASS, Outcome, Signal
 from bot.market.flow import TakerFlow
 from bot.market.readings import ReadingStore
 from bot.trading.guards.base import LongFilterParams, TakerFilter
@@ -24,9 +24,9 @@ from bot.trading.guards.base import LongFilterParams, TakerFilter
 class Asking:
     """`answers` counts outcomes by guard's name."""
 
-    def __init__(self, guards: Sequence[Guard], view: View, store: ReadingStore, direction: Direction = LONG) -> None:
-        self._guards, self._view, self._store, self._direction = tuple(guards), view, store, direction
-        self._filters = [guard for guard in guards if isinstance(guard, TakerFilter) and guard.applies(direction)]
+    def __init__(self, guards: Sequence[Guard], view: View, store: ReadingStore) -> None:
+        self._guards, self._view, self._store = tuple(guards), view, store
+        self._filters = [guard for guard in guards if isinstance(guard, TakerFilter)]
         self.answers: dict[str, Counter[Outcome]] = {guard.name: Counter() for guard in guards}
 
     def in_bulk(self, instrument: str) -> bool:
@@ -47,7 +47,7 @@ class Asking:
         self, guard: TakerFilter[LongFilterParams], flow: TakerFlow, worths: Sequence[int], times: Sequence[int]
     ) -> None:
         """Own volumes are as old as the trade just taken, so never stale: what they tell is judged, or nothing is known."""
-        blocks, direction = guard.blocks, self._direction
+        blocks, direction = guard.blocks, LONG
         buy, sell = flow.totals(times[0])
         whole, told, unknown, blocked = bisect_left(times, flow.known_from_ns(times[0])), False, 0, 0
         for index, worth in enumerate(worths):
@@ -73,7 +73,7 @@ class Asking:
         return Signal(
             signal_id="asked",
             instrument=instrument,
-            direction=self._direction,
+            direction=LONG,
             strategy="asked",
             strength=0.5,
             price=price,

@@ -23,9 +23,9 @@ what waits: start, decisions, replay. A ratio is how many times less than the pe
 text to the finished state, without a socket; no peer has a subscriber. cryptofeed knows no raw trades: they are renamed.
 Decisions: settle_now is the bus of replays; the awaited bus is that of `run`, on uvloop, with a journal on disk.
 Many symbols: synthetic markets, {many} s of them for the cost and {hours:g} h for the memory.
-Every trade: the trades of the capture alone, so without a book; nautilus has its ticks ready, or makes them from the bytes.
+Every trade: the trades of the capture alone, so without a book; ready in memory (columns, ticks) or made of the bytes.
 Through a socket: server and client are processes of their own on loopback, all clients on uvloop; watch_order_book has a caller.
-Not measured here: what needs an order on the wire or columns (G2, G9, G11, G12, G15)."""
+Not measured here: what needs an order on the wire or a compiled replay (G2, G9, G11, G12, G15)."""
 
 
 def main() -> None:

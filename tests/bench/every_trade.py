@@ -2,38 +2,42 @@
 (G14).
 
 What is alike: both get the same trades in the same order, keep time by them, have a simulated exchange waiting for orders that never
-come, and judge the taker volumes of five minutes on each trade, in Python. That they judge alike is checked before anything is
-believed. What is not: ours is the engine of `replay`, with every feature that a trade feeds (taker, whales, walls, bars), and it
-asks the very guard that the gate asks, with its reading and its verdict in words; the peer keeps nothing but two sums.
+come, and judge the taker volumes of five minutes after each trade, in Python. That they judge alike is checked before anything
+is believed. What is not: ours is the engine of `replay --ask taker_aggression`, with every feature that a trade feeds (taker,
+whales, walls, bars) and the desks' look at each second; the peer keeps nothing but two sums. It takes the trades of a second at
+once, as nobody waits for one of them, and asks the guard's own rule on the sums after each; the peer wakes its strategy for each.
 
-Ours always begins with the venue's bytes, as every replay does. The peer is measured both ways: with its ticks ready in memory,
-which is what it does each time it plays them again, and with the making of them, so that both begin with the same bytes. The
-goal is held against the first, the harder one. Our guards are asked where a trade has been applied, which is where the engine asks
-whatever a frame concerns; the whole gate is asked as always, by a signal on the bus, and writes its events.
+Both begin once with what they replay again and again ready in memory, ours its columns and the peer its ticks, and once with the
+venue's bytes. The goal is held against the first. Ours is shown besides as it goes without columns: frame by frame through
+the whole engine, the guard asked in full with its reading and its verdict in words, and the whole gate asked by a signal on
+the bus, which writes its events. All of ours answer alike, which is checked too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from bot.app.run import play
 from bot.app.settings import load_settings
-from bot.app.wiring import Parts, assemble, build_guards
+from bot.app.wiring import DECODERS, Parts, asking, assemble
 from bot.domain.events import Event
 from bot.domain.frames import Frame
 from bot.domain.messages import Message
 from bot.domain.ports import Observer
+from bot.domain.trades import TradeRun
 from bot.domain.values import LONG, Outcome, Signal
 from bot.journal.writer import MemoryJournal
 from bot.runtime.clock import TapeClock
+from bot.runtime.columns import gathered
 from bot.trading.guards.taker_aggression import TakerAggression
 from tests.bench.capture import Capture
 from tests.bench.decision import with_readings
-from tests.bench.many_symbols import player
 from tests.bench.measure import Row, Run, alone, faster, interleaved, settle_memory, skipped
 from tests.bench.nautilus_peer import Nautilus
 from tests.bench.processes import empty_folder, peak_mb
@@ -59,16 +63,20 @@ def measure(capture: Capture, rounds: int) -> tuple[list[Row], list[str]]:
     assert len(frames) == COPIES * TRADES
     ours = _Ours(capture)
     peer, why = _peer(capture)
-    counts = {"one": len(frames), "none": len(frames), "all": len(few)}
+    counts = dict.fromkeys(("one", "made", "none", "one, frames", "none, frames"), len(frames)) | {"all": len(few)}
+    runs = list(in_columns(frames))
+    checks = [f"{len(frames):,} trades, those of the capture {COPIES} times", ours.same_answers(frames, runs)]
     contenders: dict[str, Callable[[], Run]] = {
-        "one": lambda: ours.asking_one(frames),
-        "none": lambda: ours.asking_nobody(frames),
+        "one": lambda: ours.asking_one(again(runs), frames[0].recv_ns),
+        "made": lambda: ours.asking_one(in_columns(frames), frames[0].recv_ns),
+        "none": lambda: ours.asking_nobody(again(runs), frames[0].recv_ns),
+        "one, frames": lambda: ours.asking_one(frames, frames[0].recv_ns),
+        "none, frames": lambda: ours.asking_nobody(frames, frames[0].recv_ns),
         "all": lambda: ours.asking_all(few),
     }
-    checks = [f"{len(frames):,} trades, those of the capture {COPIES} times"]
     if peer is not None:
         ticks = peer.ticks(frames)
-        checks.append(_same_answers(ours, peer, frames, ticks))
+        checks.append(_same_answers(ours, peer, runs, ticks))
         counts |= {"ready": len(frames), "bytes": len(frames)}
         contenders |= {"ready": lambda: peer.ready_made(ticks), "bytes": lambda: peer.from_bytes(frames)}
     settle_memory()
@@ -86,11 +94,13 @@ def _rows(rates: dict[str, float], why: str) -> list[Row]:
     else:
         first = [
             faster(G8, rates["one"], rates["ready"], Nautilus.name, "/s", GOAL),
-            faster("the same, both from the venue's bytes", rates["one"], rates["bytes"], Nautilus.name, "/s"),
+            faster("the same, both from the venue's bytes", rates["made"], rates["bytes"], Nautilus.name, "/s"),
         ]
     return [
         *first,
+        Row("the same without columns, frame by frame", alone(rates["one, frames"], "/s")),
         Row("replay of trades alone, nobody asked", alone(rates["none"], "/s")),
+        Row("the same without columns, frame by frame", alone(rates["none, frames"], "/s")),
         Row("replay of trades alone, the whole gate asked on each", alone(rates["all"], "/s")),
     ]
 
@@ -134,26 +144,28 @@ class _Ours:
         self.answers: Counter[Outcome] = Counter()
         self.decisions = self.guards = 0
 
-    def asking_nobody(self, frames: Sequence[Frame]) -> Run:
-        return self._play(self._parts(frames), frames)
+    def asking_nobody(self, pieces: Iterable[Frame | TradeRun], begins_ns: int) -> Run:
+        return self._play(self._parts(begins_ns), pieces)
 
-    def asking_one(self, frames: Sequence[Frame]) -> Run:
-        parts = self._parts(frames)
-        answers = self.answers = Counter()
-        check = next(guard for guard in build_guards(self._settings)[1] if guard.name == TakerAggression.name).check
-        apply, view, idea = parts.intake.apply, parts.view, self._signal(0)
+    def asking_one(self, pieces: Iterable[Frame | TradeRun], begins_ns: int) -> Run:
+        parts = self._parts(begins_ns)
+        asked = parts.intake.asked = asking(parts, [TakerAggression.name])
+        self.answers = asked.answers[TakerAggression.name]
+        return self._play(parts, pieces)
 
-        def applied(frame: Frame, now_ns: int) -> Sequence[Message]:
-            messages = apply(frame, now_ns)
-            answers[check(idea, view).outcome] += 1
-            return messages
-
-        parts.intake.apply = applied  # type: ignore[method-assign]
-        return self._play(parts, frames)
+    def same_answers(self, frames: Sequence[Frame], runs: Sequence[TradeRun]) -> str:
+        """Asked in full after each frame, and by the rule in columns."""
+        said = []
+        for pieces in (frames, again(runs)):
+            self.asking_one(pieces, frames[0].recv_ns)()
+            said.append(+self.answers)
+        if said[0] != said[1]:
+            raise AnswersDiffer(f"frame by frame we said {dict(said[0])}, in columns {dict(said[1])}")
+        return "answers equal: the guard says the same in columns and asked in full after each frame"
 
     def asking_all(self, frames: Sequence[Frame]) -> Run:
-        """With a new signal for each trade, and the providers' readings, so that guards judge instead of abstaining."""
-        parts = self._parts(frames, self._count)
+        """Frame by frame, with a new signal for each trade, and the providers' readings, so that guards judge instead of abstaining."""
+        parts = self._parts(frames[0].recv_ns, self._count)
         self.decisions = 0
         apply, numbers, venue = parts.intake.apply, count(), self._instrument.venue
 
@@ -164,10 +176,10 @@ class _Ours:
         parts.intake.apply = applied  # type: ignore[method-assign]
         return self._play(parts, list(with_readings(frames, self._instrument)))
 
-    def _play(self, parts: Parts, frames: Sequence[Frame]) -> Run:
-        return player(frames, parts.inbox.offer_data, parts.engine.run_now)
+    def _play(self, parts: Parts, pieces: Iterable[Frame | TradeRun]) -> Run:
+        return lambda: play(parts, pieces, None)
 
-    def _parts(self, frames: Sequence[Frame], *observers: Observer) -> Parts:
+    def _parts(self, begins_ns: int, *observers: Observer) -> Parts:
         parts = assemble(
             self._settings,
             {self._instrument.id: self._instrument},
@@ -177,7 +189,7 @@ class _Ours:
             clock=TapeClock(),
             observers=observers,
         )
-        parts.engine.start_at(frames[0].recv_ns)
+        parts.engine.start_at(begins_ns)
         return parts
 
     def _count(self, events: Sequence[Event]) -> None:
@@ -208,8 +220,20 @@ def _peer(capture: Capture) -> tuple[Nautilus | None, str]:
         return None, f"{Nautilus.name} cannot be driven ({error}): skipped"
 
 
-def _same_answers(ours: _Ours, peer: Nautilus, frames: Sequence[Frame], ticks: list[Any]) -> str:
-    ours.asking_one(frames)()
+def in_columns(frames: Iterable[Frame]) -> Iterator[TradeRun]:
+    """Made of the venue's bytes, as `record columns` does."""
+    for run in gathered(frames, DECODERS, {"BTCUSDT"}):
+        assert isinstance(run, TradeRun)
+        yield run
+
+
+def again(runs: Iterable[TradeRun]) -> list[TradeRun]:
+    """The same columns from their beginning."""
+    return [replace(run, at=0) for run in runs]
+
+
+def _same_answers(ours: _Ours, peer: Nautilus, runs: Sequence[TradeRun], ticks: list[Any]) -> str:
+    ours.asking_one(again(runs), runs[0].recv_ns)()
     peer.ready_made(ticks)()
     mine, theirs = +ours.answers, +peer.answers
     if mine != theirs:
