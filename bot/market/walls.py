@@ -180,7 +180,8 @@ class WallTracker:
         book.reanchor_if_moved()
         mid, anchor = book.mid, book.anchor_price
         if mid is None or anchor is None:
-            self.reset()
+            if self._since_ns is not None:  # else there is nothing to forget
+                self.reset()
             return
         if self.last_ns is not None and now_ns - self.last_ns > _HOLE_NS:
             self.reset()

@@ -65,6 +65,7 @@ class State:
         self._followed: set[str] = set()  # instruments whose book has been usable
         self._told: dict[str, str] = {}  # causes as last journaled
         self._leaving: set[str] = set()  # ids of positions that were told to close
+        self._looked: tuple[Decimal, int, Decimal, Decimal] | None = None  # equity, day, its start and peak last seen
 
     def on(self, message: Message, view: View) -> Sequence[Message]:
         now_ns = view.now_ns
@@ -154,6 +155,8 @@ class State:
         if not self._portfolio.valued():
             return []
         money, equity = self._portfolio.money, self._portfolio.equity_usd()
+        if self._looked == (equity, now_ns // DAY_NS, money.day_start_usd, money.peak_usd) and not self.causes:
+            return []  # mostly: without a position, what was no loss a second ago is none now
         answers: list[Message] = []
         if money.start_day(now_ns, equity):
             self.causes.pop("daily_loss", None)
@@ -167,6 +170,7 @@ class State:
         fallen = drawdown(at, self._risk)
         if fallen is not None and "drawdown" not in self.causes:
             self._because("drawdown", f"{fallen.reason}, halted until a resume", now_ns, TradingState.HALTED)
+        self._looked = (equity, now_ns // DAY_NS, money.day_start_usd, money.peak_usd)
         return [*answers, *self._close_all_after_loss()]
 
     def _day_started(self, now_ns: int) -> Emit:
