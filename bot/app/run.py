@@ -218,7 +218,7 @@ def replay(
     if recorded is not None:
         summary["as_recorded"] = judged(tape, summary["digest"], why_not, rerun)
     if asked is not None:
-        summary["asked"] = {name: dict(counts) for name, counts in asked.answers.items()}
+        summary["asked"] = asked.told()
     return Outcome(summary, TAPE_ENDED)
 
 

@@ -58,8 +58,8 @@ from bot.runtime.engine import Engine, FrameHandler
 from bot.runtime.eventlog import EventLog
 from bot.runtime.inbox import Inbox
 from bot.runtime.intake import Intake
-from bot.runtime.recorder import Recorder, Taped, TapedVenue
-from bot.runtime.rerun import Rerun
+from bot.runtime.recorder import Recorder, TapedVenue
+from bot.runtime.rerun import Before, Rerun
 from bot.runtime.timers import Timers
 from bot.runtime.view import LiveView
 from bot.runtime.watches import Watches
@@ -267,7 +267,7 @@ def assemble(
     bus = Bus(desks, ROUTES, _sinks(log, commands, timers, watches), view)
     known = [*instruments.values(), *others]
     intake = Intake(market, decoders_of(known), venue, watches, unfollowed)
-    handler: FrameHandler = intake if recorder is None else Taped(recorder, intake)
+    handler: FrameHandler = intake if recorder is None else Before(recorder.take, intake)
     engine = Engine(
         inbox=inbox,
         timers=timers,

@@ -70,7 +70,7 @@ def print_summary(summary: Row) -> None:
     _print_counts(summary["this_session"], "counts")
     _print_strategy_errors(summary["strategy_errors"])
     for guard, answers in summary.get("asked", {}).items():
-        said = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(answers.items()) if count)
+        said = ", ".join(f"{outcome} {count:,}" for outcome, count in answers.items())
         console.print(f"{guard}, asked about a long after every trade: {said or 'no trades'}")
     console.print(f"equity {float(summary['equity_usd']):.2f} USD, open positions {summary['open']}")
     console.print(f"configuration {summary['config_hash']}, digest {summary['digest']}")

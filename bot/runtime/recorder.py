@@ -25,11 +25,9 @@ from pydantic import Field
 from bot.domain.errors import TapeError
 from bot.domain.frames import Frame, Lane, Source
 from bot.domain.instrument import Instrument
-from bot.domain.messages import Message
 from bot.domain.orders import OrderCommand
 from bot.domain.params import Params
 from bot.domain.ports import Venue
-from bot.runtime.engine import FrameHandler
 from bot.runtime.rerun import Left
 from bot.runtime.tape import Manifest
 from bot.runtime.tape_writer import TapeWriter, refuse_used, write_manifest
@@ -207,20 +205,6 @@ class Recorder:
             missing = f"; {self.missing} frame(s) are missing so far" if self.missing else ", nothing is missing"
             self._told(f"recording goes on{missing}")
         self.trouble = ""
-
-
-class Taped:
-    """What stands before the frames' handler and before the venue, and lets the recorder see what passes."""
-
-    def __init__(self, recorder: Recorder, handler: FrameHandler) -> None:
-        self._recorder, self._handler = recorder, handler
-
-    def apply(self, frame: Frame, now_ns: int) -> Sequence[Message]:
-        self._recorder.take(frame)
-        return self._handler.apply(frame, now_ns)
-
-    def sample(self, now_ns: int) -> Sequence[Message]:
-        return self._handler.sample(now_ns)
 
 
 class TapedVenue:

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec import Struct
 
-from bot.domain.errors import TapeError
+from bot.domain.errors import InvariantError, TapeError
 from bot.domain.frames import Frame, Source
 from bot.domain.messages import Message
 from bot.domain.orders import AccountReport, OrderCommand, OrderStatus, OrderUpdate
 from bot.domain.ports import Venue
+from bot.domain.trades import TradeRun
 from bot.runtime.engine import Engine, FrameHandler
 from bot.runtime.inbox import Inbox
 
@@ -109,7 +110,7 @@ class Rerun:
         self._expected.append(raw)
 
     def before(self, handler: FrameHandler) -> FrameHandler:
-        return _Checked(self._taken, handler)
+        return Before(self._taken, handler)
 
     def _taken(self, frame: Frame) -> None:
         if frame.source == Source.OPERATOR:
@@ -129,9 +130,17 @@ class Rerun:
         self._differences += 1
 
 
-class _Checked:
+class Before:
+    """Stands before the frames' handler and sees every frame first, so none may go past it in columns."""
+
     def __init__(self, taken: Callable[[Frame], None], handler: FrameHandler) -> None:
         self._taken, self._handler = taken, handler
+
+    def undisturbed(self, run: TradeRun) -> bool:
+        return False
+
+    def apply_run(self, run: TradeRun, count: int, now_ns: int) -> Sequence[Message]:
+        raise InvariantError("what is recorded, or held against a recording, comes frame by frame")
 
     def apply(self, frame: Frame, now_ns: int) -> Sequence[Message]:
         self._taken(frame)

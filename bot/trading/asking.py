@@ -29,6 +29,13 @@ class Asking:
         self._filters = [guard for guard in guards if isinstance(guard, TakerFilter)]
         self.answers: dict[str, Counter[Outcome]] = {guard.name: Counter() for guard in guards}
 
+    def told(self) -> dict[str, dict[str, int]]:
+        """Plain words and numbers, outcomes in alphabetical order."""
+        return {
+            name: {outcome.value: said[outcome] for outcome in sorted(said) if said[outcome]}
+            for name, said in self.answers.items()
+        }
+
     def in_bulk(self, instrument: str) -> bool:
         """Whether taker volumes of our own trades are all that the guards would look at."""
         return len(self._filters) == len(self._guards) and not self._store.holds("taker_5m", instrument)

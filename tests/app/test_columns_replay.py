@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 
 from bot.app.run import replay
 from bot.app.settings import load_settings
-from bot.app.wiring import DECODERS, Parts, asking, assemble
+from bot.app.wiring import Parts, asking, assemble
 from bot.demo import BUNDLED_TAPE, DEMO_SETTINGS
 from bot.domain.events import canonical
 from bot.domain.frames import FeedState, Frame, Lane, Source
 from bot.domain.instrument import Instrument
 from bot.domain.trades import TradeRun
 from bot.domain.values import MS, NS, Direction
+from bot.exchanges import binance
 from bot.journal.writer import MemoryJournal
 from bot.runtime.clock import TapeClock
 from bot.runtime.columns import FILE, gathered, write_columns
@@ -112,7 +113,7 @@ def state_of(parts: Parts) -> dict[str, Any]:
 
 def runs(frames: Iterable[Frame], shortest: int = 1) -> list[Frame | TradeRun]:
     pieces: list[Frame | TradeRun] = []
-    for piece in gathered(frames, DECODERS, {"BTCUSDT", "ETHUSDT"}, shortest):
+    for piece in gathered(frames, binance.VENUE, binance.decode, {"BTCUSDT", "ETHUSDT"}, shortest):
         pieces.extend([piece] if isinstance(piece, TradeRun) else piece)
     return pieces
 
@@ -272,6 +273,23 @@ def test_positions_are_opened_protected_and_closed_alike() -> None:
     assert kinds.count("FILL") == 4, "the entry, two targets, and the rest on the signal the other way"
 
 
+def test_the_edges_of_the_guard_in_columns() -> None:
+    """Five minutes to the nanosecond, the least volume and 1.10 to the micro-USD: what is at the edge, and what is beyond."""
+    script = Script()
+    script.trade(0, 0, 1, False, 0)
+    script.trade(300 * NS - 1, 0, 1000, False, 0)  # a nanosecond too early
+    for lots, buys in [(1099, True), (1, True), (1, True), (10, False), (9, True), (1, True), (1, True)]:
+        script.trade(0 if lots != 1099 else 1, 0, lots, buys, 0)
+    pieces = runs(script.frames)
+    assert [len(piece.times) for piece in pieces if isinstance(piece, TradeRun)] == [9]
+    answers = []
+    for upto in range(1, len(script.frames) + 1):
+        taken = alike(script.frames[:upto], **{"taker.min_usd": "126000"})
+        answers.append(dict(taken.answers[GUARD]))
+    said = [max(new, key=lambda name: new[name] - old.get(name, 0)) for old, new in pairwise([{}, *answers])]
+    assert said == ["ABSTAIN"] * 3 + ["BLOCK", "PASS", "BLOCK", "BLOCK", "BLOCK", "PASS"]
+
+
 @pytest.mark.parametrize("guard", [GUARD, "whale_conflict", "risk_limits"])
 def test_guards_that_cannot_be_asked_in_bulk_are_asked_in_full(guard: str) -> None:
     steps = [*busy(4), ("reading", 1_100_000), *busy(2), ("reading", 1_100_001), *busy(2), ("wait", 130 * NS), *busy(1)]
@@ -311,7 +329,7 @@ def test_the_bundled_recording_is_decided_alike_with_its_columns(
     for file in BUNDLED_TAPE.iterdir():
         if file.suffix in (".json", ".zst"):
             (folder / file.name).write_bytes(file.read_bytes())
-    written = write_columns(Tape.open(folder), DECODERS)
+    written = write_columns(Tape.open(folder), binance.decode)
     assert written.trades > 5000 and written.frames == Tape.open(folder).manifest.frames
     plain = replayed(folder, monkeypatch, columns=False)
     assert replayed(folder, monkeypatch, columns=True) == plain

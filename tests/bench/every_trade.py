@@ -25,13 +25,14 @@ from typing import Any
 
 from bot.app.run import play
 from bot.app.settings import load_settings
-from bot.app.wiring import DECODERS, Parts, asking, assemble
+from bot.app.wiring import Parts, asking, assemble
 from bot.domain.events import Event
 from bot.domain.frames import Frame
 from bot.domain.messages import Message
 from bot.domain.ports import Observer
 from bot.domain.trades import TradeRun
 from bot.domain.values import LONG, Outcome, Signal
+from bot.exchanges import binance
 from bot.journal.writer import MemoryJournal
 from bot.runtime.clock import TapeClock
 from bot.runtime.columns import gathered
@@ -222,7 +223,7 @@ def _peer(capture: Capture) -> tuple[Nautilus | None, str]:
 
 def in_columns(frames: Iterable[Frame]) -> Iterator[TradeRun]:
     """Made of the venue's bytes, as `record columns` does."""
-    for run in gathered(frames, DECODERS, {"BTCUSDT"}):
+    for run in gathered(frames, binance.VENUE, binance.decode, {"BTCUSDT"}):
         assert isinstance(run, TradeRun)
         yield run
 

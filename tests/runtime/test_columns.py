@@ -19,7 +19,6 @@ from bot.runtime.tape import Manifest, Tape
 from bot.runtime.tape_writer import TapeWriter
 from tests.runtime.test_tape import BTC
 
-DECODERS = {binance.VENUE: binance.decode}
 T0 = 1_723_161_600 * NS
 
 
@@ -37,7 +36,7 @@ def other(at_ms: float) -> Frame:
 
 
 def shape(frames: Iterable[Frame], shortest: int = 2) -> list[str]:
-    pieces = gathered(frames, DECODERS, {"BTCUSDT", "ETHUSDT"}, shortest)
+    pieces = gathered(frames, binance.VENUE, binance.decode, {"BTCUSDT", "ETHUSDT"}, shortest)
     return [f"{p.symbol} {len(p.times)}" if isinstance(p, TradeRun) else f"frames {len(p)}" for p in pieces]
 
 
@@ -61,7 +60,11 @@ def test_trades_in_a_row_become_runs_and_all_else_stays_as_it_is(frames: list[Fr
 
 
 def test_a_run_holds_what_the_messages_said() -> None:
-    run = next(gathered([trade(1), trade(9, sells=True, price="59999.90"), trade(4)], DECODERS, {"BTCUSDT"}, 1))
+    run = next(
+        gathered(
+            [trade(1), trade(9, sells=True, price="59999.90"), trade(4)], binance.VENUE, binance.decode, {"BTCUSDT"}, 1
+        )
+    )
     assert isinstance(run, TradeRun)
     assert list(run.times) == [T0 + MS, T0 + 9 * MS, T0 + 9 * MS], "engine time never goes back"
     assert list(run.stamps) == [T0 + MS, T0 + 9 * MS, T0 + 4 * MS]
@@ -72,7 +75,9 @@ def test_a_run_holds_what_the_messages_said() -> None:
 
 
 def test_a_trade_worth_nothing_keeps_its_side() -> None:
-    run = next(gathered([trade(1, price="1e-9", quantity="1e-9", sells=True)], DECODERS, {"BTCUSDT"}, 1))
+    run = next(
+        gathered([trade(1, price="1e-9", quantity="1e-9", sells=True)], binance.VENUE, binance.decode, {"BTCUSDT"}, 1)
+    )
     assert isinstance(run, TradeRun) and run.worths[0] == 0 and run.print_at(0).taker_buys is False
 
 
@@ -103,13 +108,13 @@ def many() -> list[Frame]:
 
 def test_what_is_read_back_is_what_the_tape_holds(tmp_path: Path) -> None:
     tape = tape_of(tmp_path / "tape", many())
-    written = write_columns(tape, DECODERS)
+    written = write_columns(tape, binance.decode)
     assert (written.frames, written.trades) == (54, 51)
     assert written.bytes == (tape.path / FILE).stat().st_size
     back = with_columns(Tape.open(tape.path))
     assert isinstance(back, ColumnTape)
     pieces = list(back.pieces())
-    expected = list(gathered(many(), DECODERS, {"BTCUSDT"}))
+    expected = list(gathered(many(), binance.VENUE, binance.decode, {"BTCUSDT"}))
     assert [piece for piece in pieces if isinstance(piece, TradeRun)] == [
         p for p in expected if isinstance(p, TradeRun)
     ]
@@ -126,7 +131,7 @@ def test_no_columns_no_word_about_them(tmp_path: Path) -> None:
 
 def test_columns_of_a_tape_that_has_changed_are_not_used_and_it_is_told(tmp_path: Path) -> None:
     tape = tape_of(tmp_path / "tape", many())
-    write_columns(tape, DECODERS)
+    write_columns(tape, binance.decode)
     part = tape.path / "part-00000.zst"
     part.write_bytes(part.read_bytes() * 2)
     changed = Tape.open(tape.path)
@@ -141,7 +146,7 @@ def test_columns_that_another_program_laid_out_are_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     tape = tape_of(tmp_path / "tape", many())
-    write_columns(tape, DECODERS)
+    write_columns(tape, binance.decode)
     if change == "version":
         monkeypatch.setattr(columns, "VERSION", 2)
     elif change == "byteorder":
@@ -154,7 +159,7 @@ def test_columns_that_another_program_laid_out_are_not_used(
 @pytest.mark.parametrize("cut", [1, 40, 200])
 def test_a_damaged_file_is_an_error_not_a_shorter_replay(tmp_path: Path, cut: int) -> None:
     tape = tape_of(tmp_path / "tape", many())
-    write_columns(tape, DECODERS)
+    write_columns(tape, binance.decode)
     file = tape.path / FILE
     file.write_bytes(file.read_bytes()[:-cut])
     back = with_columns(tape)
@@ -165,7 +170,7 @@ def test_a_damaged_file_is_an_error_not_a_shorter_replay(tmp_path: Path, cut: in
 
 def test_a_file_without_its_end_is_an_error(tmp_path: Path) -> None:
     tape = tape_of(tmp_path / "tape", many())
-    write_columns(tape, DECODERS)
+    write_columns(tape, binance.decode)
     blocks = (tape.path / FILE).read_bytes().split(b"\x28\xb5\x2f\xfd")
     (tape.path / FILE).write_bytes(b"\x28\xb5\x2f\xfd".join(blocks[:-1]))
     back = with_columns(tape)
@@ -176,7 +181,7 @@ def test_a_file_without_its_end_is_an_error(tmp_path: Path) -> None:
 
 def test_a_recording_that_was_cut_off_has_columns_of_what_is_there(tmp_path: Path) -> None:
     tape = tape_of(tmp_path / "tape", many(), whole=False)
-    assert write_columns(tape, DECODERS).frames == 54
+    assert write_columns(tape, binance.decode).frames == 54
     back = with_columns(tape)
     assert isinstance(back, ColumnTape) and len(list(back.pieces())) == 1 + 1 + 2
     assert any("was not closed" in problem for problem in back.problems)
@@ -189,5 +194,5 @@ def test_what_fails_on_the_way_leaves_no_file(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_columns(tape, DECODERS, stop)
+        write_columns(tape, binance.decode, stop)
     assert sorted(file.name for file in tape.path.iterdir()) == ["manifest.json", "part-00000.zst"]

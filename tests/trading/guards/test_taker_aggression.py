@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.domain.reading import Taker
 from bot.domain.values import Direction, Outcome, Verdict
@@ -88,3 +91,23 @@ def test_a_second_fresh_source_across_the_threshold_is_told_and_does_not_decide(
         "coinglass",
         told,
     )
+
+
+@given(
+    sell=st.integers(1, 10**18),
+    off=st.integers(-3, 3),
+    ratio=st.sampled_from(["1.10", "1", "0.3333", "2.5"]),
+    direction=st.sampled_from(list(Direction)),
+)
+def test_whole_micro_usd_are_judged_like_a_reading(sell: int, off: int, ratio: str, direction: Direction) -> None:
+    """At the edge, which lies between two whole numbers for most sums, and a few micro-USD off it."""
+    limit = Decimal(ratio) if direction is Direction.LONG else 1 / Decimal(ratio)
+    buy = max(0, int(limit * sell) + off)
+    guard = TakerAggression(TakerAggressionParams(ratio=Decimal(ratio), mirror_short=True), context())
+    micro = Decimal(1_000_000)
+    verdict = guard.check(
+        signal(direction), FakeView(reading("taker_5m", Taker(buy_usd=buy / micro, sell_usd=sell / micro)))
+    )
+    assert guard.blocks(direction, buy, sell) is (verdict.outcome is BLOCK)
+    exact = Fraction(buy) <= Fraction(ratio) * sell if direction is Direction.LONG else Fraction(ratio) * buy >= sell
+    assert guard.blocks(direction, buy, sell) is exact
