@@ -167,7 +167,7 @@ class Tape:
     @property
     def from_its_start(self) -> bool:
         """Whether its first part is still there: a recording over its cap deletes the oldest."""
-        return self._parts[0].name == "part-00000.zst"
+        return self.parts[0].name == "part-00000.zst"
 
     @property
     def id(self) -> str:
