@@ -104,15 +104,22 @@ class Outcome(NamedTuple):
     symbols: int
     always_fresh: int  # symbols none of whose readings was ever stale after the warm-up
     fresh_pct: float  # of all readings, over time
+    never_fresh: int  # calls that were not made once
 
 
 def simulate(
-    make: Callable[[list[Want]], Chooser], symbols: int, plan: str, *, length_s: int = LENGTH_S, engines: int = 1
+    make: Callable[[list[Want]], Chooser],
+    symbols: int,
+    plan: str,
+    *,
+    length_s: int = LENGTH_S,
+    engines: int = 1,
+    per_minute: int | None = None,
 ) -> Outcome:
-    """`engines` others share the budget alike, so this one has every n-th call."""
+    """`engines` share the budget alike, so this one has every n-th call. `per_minute`: another budget than the plan's."""
     wants = wants_of(symbols, plan)
     chooser = make(wants)
-    slot_ns = int(WINDOW_S * NS / PER_MINUTE[plan]) * engines
+    slot_ns = int(WINDOW_S * NS / (per_minute or PER_MINUTE[plan])) * engines
     fresh_until = {want.call: 0 for want in wants}
     stale_ns = dict.fromkeys(fresh_until, 0)
     now_ns, start_ns, end_ns = NS, WARM_UP_S * NS, (WARM_UP_S + length_s) * NS
@@ -133,8 +140,9 @@ def simulate(
     for call, until_ns in fresh_until.items():
         stale_ns[call] += max(0, end_ns - max(start_ns, until_ns))
     lapsed = {want.serves[0][1] for want in wants if stale_ns[want.call]}
+    never = sum(1 for want in wants if not fresh_until[want.call])
     share = 1 - sum(stale_ns.values()) / len(wants) / (end_ns - start_ns)
-    return Outcome(symbols, symbols - len(lapsed), share * 100)
+    return Outcome(symbols, symbols - len(lapsed), share * 100, never)
 
 
 def most_fresh(make: Callable[[list[Want]], Chooser], plan: str, *, length_s: int = LENGTH_S) -> int:

@@ -116,7 +116,7 @@ class SqliteBudget:
                 continue
             await self._sleep(max(0, answer.at_ns - self._now_ns()) / NS)
             if answer.call is not None:
-                return await self._leaving(answer.call, answer.at_ns)
+                return self._leaving(answer.call, answer.at_ns)
 
     def set_per_minute(self, calls: int) -> None:
         self._told = self._per_minute = _checked(calls)
@@ -127,15 +127,9 @@ class SqliteBudget:
             self._recent = _calls(file, self._id(file), now_ns)
         return sum(1 for at_ns in self._recent if now_ns - 60 * NS < at_ns <= now_ns), self._per_minute
 
-    async def _leaving(self, call: int, at_ns: int) -> None:
-        """A call that leaves late, because the program was busy, is counted as late: the next keeps its distance."""
-        now_ns = self._now_ns()
-        if now_ns - at_ns > self._slot_ns() // 100:
-            await self._in_thread(lambda: self._moved(call, now_ns))
-
     # --- one transaction at a time, in a thread: a disk may take its time ------------------------------------------------
 
-    async def _in_thread(self, work: Callable[[], _Answer | None]) -> _Answer | None:
+    async def _in_thread(self, work: Callable[[], _Answer]) -> _Answer | None:
         """None when the file cannot be used."""
         try:
             return await asyncio.to_thread(work)
@@ -213,8 +207,15 @@ class SqliteBudget:
         file.execute("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?)", row)
         return _Answer(wake_ns)
 
-    def _moved(self, call: int, at_ns: int) -> None:
-        with self._transaction() as file:
+    def _leaving(self, call: int, at_ns: int) -> None:
+        """A call that leaves late, because the program was busy, is counted as late: the next keeps its distance. It does
+        not wait for that."""
+        now_ns = self._now_ns()
+        if now_ns - at_ns > self._slot_ns() // 100:
+            asyncio.get_running_loop().run_in_executor(None, self._move, call, now_ns)
+
+    def _move(self, call: int, at_ns: int) -> None:
+        with suppress(sqlite3.Error, OSError), self._transaction() as file:
             file.execute(
                 "UPDATE calls SET at_ns = max(at_ns, ?) WHERE id = ? AND owner = ?", (at_ns, call, self._owner)
             )

@@ -1,9 +1,9 @@
 """Which call to make next, so that as many readings as possible stay fresh under a budget. Pure; asked by a poller.
 
-First what a guard lately could not judge for want of a reading, at most every other call. Then the call that is most overdue
-for its own pace, so that all grow older alike; but when some reading would go stale meanwhile, the earliest deadline. Where
-the budget cannot keep all fresh, those named first are kept (as many as it can), and the others share what these leave:
-a reading kept always is worth as much as two kept half of the time, and a symbol needs all of its own.
+First what a guard lately could not judge for want of a reading, at most every other call; then the earliest deadline. Where that
+leaves room in time, long-lived readings are asked before their deadlines come all together. Where the budget cannot keep all
+fresh, those named first are kept, as many as it can, and the others share what these leave: a symbol whose readings are all
+fresh always is worth more than two of which some are stale half of the time.
 
 The pace of the budget is learned from calls that had to wait, so it is this process's share of it.
 """
@@ -96,18 +96,23 @@ class Scheduler:
     def abstained(self, name: str, key: str, now_ns: int) -> None:
         """A guard could not judge for want of this reading."""
         for row in self._rows.values():
-            if (name, key) in row.want.serves:
+            if (name, key) in row.want.serves and row.stale_ns <= now_ns:
                 row.abstained_ns = now_ns
 
     # --- the choice ---------------------------------------------------------------------------------------------------
 
     def _chosen(self, due: list[_Row], kept: list[_Row], now_ns: int) -> _Row:
+        keeping = set(map(id, kept))
+        pressing = [row for row in due if id(row) in keeping]
         favoured = [row for row in due if _lately(row, now_ns)]
-        wanted = max(favoured or due, key=lambda row: row.overdue(now_ns))
-        if (favoured and not self._favoured) or self._affordable(wanted, kept, now_ns):
-            return wanted
-        pressing = [row for row in kept if row.due_ns <= now_ns]
-        return min(pressing, key=_Row.needed_ns) if pressing else wanted
+        ripe = [row for row in pressing if row.overdue(now_ns) >= 1.0]
+        given_up = [row for row in due if id(row) not in keeping]
+        wanted = max(favoured or ripe or given_up, key=lambda row: row.overdue(now_ns), default=None)
+        earliest = min(pressing, key=lambda row: row.stale_ns, default=None)
+        if wanted is None or earliest is None:
+            return wanted or earliest or due[0]
+        first = (favoured and not self._favoured) or self._affordable(wanted, kept, now_ns)
+        return wanted if first else earliest
 
     def _kept(self, now_ns: int) -> list[_Row]:
         """What the budget can keep fresh, of those named first: each needs one call in each of its lives. Some calls of the

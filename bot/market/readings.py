@@ -101,6 +101,9 @@ class ReadingStore:
         """Whether any source has ever given this reading."""
         return any((name, key, source) in self._readings for source in rule_of(name).sources)
 
+    def __iter__(self) -> Iterator[Reading[Any]]:
+        return iter(self._readings.values())
+
     def best(self, name: str, key: str, now_ns: int, own: Own = _nothing) -> Reading[Any]:
         """The first usable source in order, else the first stale one, else a missing reading that says why each is.
 
