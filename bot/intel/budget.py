@@ -224,7 +224,7 @@ class SqliteBudget:
         file.execute("DELETE FROM calls WHERE at_ns <= ?", (now_ns - WINDOW_NS,))
         file.execute("UPDATE calls SET at_ns = ? WHERE at_ns > ?", (now_ns, now_ns + _AHEAD_NS))
         gone_ns = now_ns - self._lead_ns()  # a process that was killed does not come back for its turn
-        file.execute("DELETE FROM waiting WHERE wake_ns < ? OR since_ns > ?", (gone_ns, now_ns + _AHEAD_NS))
+        file.execute("DELETE FROM waiting WHERE wake_ns < ?", (gone_ns,))
 
     def _agree(self, file: sqlite3.Connection, key: str, told: int | None) -> None:
         """The limit is the key's: whoever was told last tells the others."""

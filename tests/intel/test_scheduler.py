@@ -102,19 +102,29 @@ def test_a_guard_that_abstained_long_ago_asks_for_nothing() -> None:
     assert it.next(300 * NS + 1) == FAST  # it was named first
 
 
+def test_what_was_missed_goes_first_once() -> None:
+    it = after_answers()
+    it.abstained("max_pain", "A", 900 * NS)
+    it.asked("slow", 900 * NS)
+    it.got("slow", 900 * NS, 900 * NS)
+    it.got("fast", 1140 * NS, 1140 * NS)
+    assert it.next(1200 * NS) == FAST  # both are due
+
+
 def test_a_call_that_is_held_back_takes_no_share_from_others() -> None:
-    """Eight calls in two minutes, at 15 s each, for nine readings; the first is refused for a day."""
-    wants = [Want(f"w{n}", (("taker_5m", f"v:{n}"),), 60, 120) for n in range(7)]
+    """Eight calls fit into two minutes, of which two are for what comes between; the first of 13 is refused for a day."""
+    wants = [Want(f"w{n}", (("taker_5m", f"v:{n}"),), 60, 120) for n in range(13)]
     it = Scheduler(wants, per_minute=4)
     it.failed("w0", 86_400 * NS)
     stale: set[str] = set()
     fresh: dict[str, int] = {}
-    for turn in range(100):
+    for turn in range(200):
         now_ns = turn * 15 * NS
+        stale |= {call for call, until_ns in fresh.items() if until_ns < now_ns and turn > 50}
         want = it.next(now_ns)
-        stale |= {call for call, until_ns in fresh.items() if until_ns < now_ns}
-        if want is not None:
-            it.asked(want.call, now_ns)
-            it.got(want.call, now_ns, now_ns)
-            fresh[want.call] = now_ns + 120 * NS
-    assert set(fresh) == {f"w{n}" for n in range(1, 7)} and not stale
+        assert want is not None
+        it.asked(want.call, now_ns)
+        it.got(want.call, now_ns, now_ns)
+        fresh[want.call] = now_ns + 120 * NS
+    assert set(fresh) == {f"w{n}" for n in range(1, 13)}
+    assert set(fresh) - stale == {f"w{n}" for n in range(1, 6)}
