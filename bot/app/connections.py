@@ -13,7 +13,11 @@ from bot.exchanges.base import exchanges
 from bot.intel.params import CoinGlassParams, DeribitParams
 
 VENUES = ("tape", *exchanges())
-"""Where the market can come from."""
+"""Where the market can come from.
+
+Hyperliquid is not among them. Its book has 20 levels a side, each a lump of what lies between two prices of so many significant
+figures: lumps of 1 bp (BTC, four figures) end 0.2 % from price, which widens nothing; lumps that reach 2 % or farther are 10 bps or
+wider, as wide as a wall is allowed to be, and would show walls that are many small orders."""
 
 
 def _url(value: str) -> str:

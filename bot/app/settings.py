@@ -122,7 +122,6 @@ class Settings(Params):
     binanceusdm: OtherVenueSettings = OtherVenueSettings()
     bybit: OtherVenueSettings = OtherVenueSettings()
     okx: OtherVenueSettings = OtherVenueSettings()
-    hyperliquid: OtherVenueSettings = OtherVenueSettings()
     coinglass: CoinglassSettings = CoinglassSettings()
     deribit: DeribitSettings = DeribitSettings()
     statistics: VenueStatisticsParams = VenueStatisticsParams()

@@ -69,8 +69,8 @@ BarRow = tuple[
     Annotated[float, Meta(gt=0.0, le=1e18)],
     Annotated[float, Meta(gt=0.0, le=1e18)],
     Annotated[float, Meta(ge=0.0, le=1e18)],
-    Annotated[float, Meta(ge=0.0, le=1e18)],
-    Annotated[int, Meta(ge=1, le=2**62)],
+    Annotated[float, Meta(ge=0.0, le=1e18)] | None,
+    Annotated[int, Meta(ge=1, le=2**62)] | None,
 ]
 """The fields of a `Bar`: start_ns, open, high, low, close, usd, taker_buy_usd, trades."""
 

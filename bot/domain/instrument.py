@@ -51,7 +51,8 @@ def _shortest(x: float) -> Decimal:
 class Instrument(Struct, frozen=True, kw_only=True):
     """A linear perpetual and its trading rules, from the venue's own exchangeInfo.
 
-    `id` is `venue:symbol`, `unified` ccxt's symbol (`BTC/USDT:USDT`). Quantities are in base coin.
+    `id` is `venue:symbol`, `unified` ccxt's symbol (`BTC/USDT:USDT`). Quantities are in base coin, also where the
+    venue counts in contracts of `contract_size` base coin each.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
     max_quantity: Decimal
     max_market_quantity: Decimal
     min_notional: Decimal
+    contract_size: Decimal = Decimal(1)
 
     def price(self, x: float | Decimal | str, rounding: Round) -> Decimal:
         """`x` on the tick grid, rounded as named."""

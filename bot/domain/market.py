@@ -81,7 +81,8 @@ class ForcedOrder(Struct, frozen=True, gc=False):
 
 
 class Bar(Struct, frozen=True, gc=False):
-    """One closed bar of trades, `[start_ns, start_ns + width)` in the venue's own time. USD sums are of price x quantity."""
+    """One closed bar of trades, `[start_ns, start_ns + width)` in the venue's own time. USD sums are of price x quantity. What
+    takers bought and the number of trades are None in the history of a venue that does not say them."""
 
     start_ns: int
     open: float
@@ -89,8 +90,8 @@ class Bar(Struct, frozen=True, gc=False):
     low: float
     close: float
     usd: float
-    taker_buy_usd: float
-    trades: int
+    taker_buy_usd: float | None
+    trades: int | None
 
 
 def flaw_of(bars: Iterable[Bar], width_ns: int) -> str:
@@ -101,7 +102,7 @@ def flaw_of(bars: Iterable[Bar], width_ns: int) -> str:
             return f"a bar of {width_ns} ns cannot start at {bar.start_ns}"
         if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
             return f"open and close of the bar at {bar.start_ns} lie outside its low and high"
-        if not bar.taker_buy_usd <= bar.usd:
+        if bar.taker_buy_usd is not None and not bar.taker_buy_usd <= bar.usd:
             return f"takers bought more than was traded in the bar at {bar.start_ns}"
     for last, bar in pairwise(bars):
         if bar.start_ns <= last.start_ns:

@@ -21,11 +21,14 @@ Decoder = Callable[[bytes], MarketMessage | Sequence[MarketMessage] | None]
 """The messages in neutral form, None for one that is known and not used; raises FeedError for anything else."""
 
 
+NEVER_S = float("inf")
+
+
 class BookLost(FeedError):
     """A change of a book that does not follow what came before: the book of `symbol` is of no use until it begins anew."""
 
     def __init__(self, symbol: str, problem: str) -> None:
-        super().__init__(problem)
+        super().__init__(problem[:200].encode("unicode_escape").decode())
         self.symbol = symbol
 
 
@@ -38,7 +41,8 @@ class StreamPlan(Struct, frozen=True, kw_only=True):
     """One connection: `path` behind the websocket's host, what is said after connecting, and when it counts as dead.
 
     `carries` says what would be missed without it (`DEPTH`, `TRADES`). `ping` is what the venue wants to hear every `ping_s`, empty
-    where the protocol's own pings are enough. `rotate_s` is when another connection takes over."""
+    where the protocol's own pings are enough; a short message that holds `pong` is its answer and no data. `rotate_s` is when another
+    connection takes over."""
 
     name: str
     path: str
@@ -47,6 +51,7 @@ class StreamPlan(Struct, frozen=True, kw_only=True):
     silence_s: float = 5.0
     ping: bytes = b""
     ping_s: float = 20.0
+    pong: bytes = b""
     rotate_s: float = 23 * 3600.0
 
 
@@ -63,7 +68,7 @@ class Exchange(Protocol):
         ...
 
     def klines_path(self, symbol: str, width_s: int, count: int) -> str: ...
-    def parse_klines(self, raw: bytes, now_ns: int) -> Klines: ...
+    def parse_klines(self, raw: bytes, width_s: int, now_ns: int) -> Klines: ...
 
     def streams(self, symbols: Sequence[str], *, depth_only: bool) -> list[StreamPlan]:
         """`depth_only`: what the walls of a market need, depth and trades."""

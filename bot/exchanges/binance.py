@@ -283,8 +283,11 @@ class BinanceUsdm:
         interval = "1d" if width_s == 86_400 else f"{width_s // 60}m"
         return f"/fapi/v1/klines?symbol={symbol}&interval={interval}&limit={count}"
 
-    def parse_klines(self, raw: bytes, now_ns: int) -> Klines:
-        return parse_klines(raw, now_ns)
+    def parse_klines(self, raw: bytes, width_s: int, now_ns: int) -> Klines:
+        klines = parse_klines(raw, now_ns)
+        if klines.width_s != width_s:
+            raise refusal(VENUE, f"klines of {klines.width_s} s, asked were {width_s} s", raw)
+        return klines
 
     def streams(self, symbols: Sequence[str], *, depth_only: bool) -> list[StreamPlan]:
         """Two connections, for the venue serves them on two paths. A mark price comes every second, so that no stream is ever

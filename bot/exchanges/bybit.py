@@ -1,37 +1,36 @@
-"""Bybit v5 linear perpetuals on the wire: market messages in, neutral structs out, trading rules, and the subscribe message.
+"""Bybit v5 linear perpetuals on the wire: market messages in, neutral structs out, trading rules, and how data are asked for.
 
-No socket. A `Decoder` belongs to one connection and remembers only the last update id of each book: `u` must be consecutive,
-a snapshot (also one with `u` 1, after the venue restarted) begins anew. Quantities are in base coin already.
+No socket. A `Decoder` belongs to one connection. It remembers the last update id of each book: `u` must be consecutive, a
+snapshot (also one with `u` 1, after the venue restarted) begins anew; and what each ticker last said, for its changes name only
+the fields that changed. Quantities are in base coin already.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from bot.domain.errors import FeedError
+from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
-from bot.domain.market import BookDiff, BookSnapshot, ForcedOrder, MarketMessage, TradePrint
-from bot.domain.values import LONG, MS, SHORT
+from bot.domain.market import Bar, BookDiff, BookSnapshot, ForcedOrder, MarketMessage, MarkPrice, TradePrint, flaw_of
+from bot.domain.values import LONG, MS, NS, SHORT
+from bot.exchanges import base
+from bot.exchanges.base import BookLost, Klines, StreamPlan
+from bot.exchanges.wire import MAX_BYTES, Id, Ms, Name, NotNegative, Positive, Rate, refusal
 
 VENUE = "bybit"
-MAX_BYTES = 8 * 1024 * 1024
-
-_Positive = Annotated[float, Meta(ge=1e-18, le=1e18)]
-_NotNegative = Annotated[float, Meta(ge=0.0, le=1e18)]
-_Id = Annotated[int, Meta(ge=0, le=2**62)]
-_Ms = Annotated[int, Meta(ge=0, le=9 * 10**12)]
-_Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class _Outline(Struct, gc=False):
     topic: str = ""
     type: str = ""
-    ts: _Ms = 0
+    ts: Ms = 0
     data: Raw = Raw(b"null")
     op: str = ""
     success: bool = True
@@ -39,30 +38,41 @@ class _Outline(Struct, gc=False):
 
 
 class _Book(Struct, gc=False):
-    s: _Name
-    b: list[tuple[_Positive, _NotNegative]]
-    a: list[tuple[_Positive, _NotNegative]]
-    u: _Id
+    s: Name
+    b: list[tuple[Positive, NotNegative]]
+    a: list[tuple[Positive, NotNegative]]
+    u: Id
 
 
 class _Trade(Struct, gc=False):
-    T: _Ms
-    s: _Name
+    T: Ms
+    s: Name
     S: str
-    v: _Positive
-    p: _Positive
+    v: Positive
+    p: Positive
     i: str
 
 
 class _Forced(Struct, gc=False):
-    T: _Ms
-    s: _Name
+    T: Ms
+    s: Name
     S: str
-    v: _Positive
-    p: _Positive
+    v: Positive
+    p: Positive
+
+
+class _Ticker(Struct, gc=False):
+    """Empty text is a field that does not apply; one that is absent has not changed."""
+
+    symbol: Name
+    markPrice: str = ""
+    indexPrice: str = ""
+    fundingRate: str = ""
+    nextFundingTime: str = ""
 
 
 _outline = msgspec.json.Decoder(_Outline).decode
+_ticker = msgspec.json.Decoder(dict[str, Any]).decode
 _book = msgspec.json.Decoder(_Book, strict=False).decode
 _trades = msgspec.json.Decoder(list[_Trade], strict=False).decode
 _liquidations = msgspec.json.Decoder(list[_Forced], strict=False).decode
@@ -73,11 +83,13 @@ class Decoder:
 
     def __init__(self) -> None:
         self._last_ids: dict[str, int] = {}
+        self._tickers: dict[str, dict[str, Any]] = {}
 
     def decode(self, raw: bytes) -> list[MarketMessage]:
-        """The messages in neutral form, none for an acknowledgement or pong; FeedError for anything else."""
+        """The messages in neutral form, none for an acknowledgement or pong; FeedError for anything else, BookLost where a change
+        does not follow."""
         if len(raw) > MAX_BYTES:
-            raise _refusal(f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
+            raise refusal(VENUE, f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
         try:
             top = _outline(raw)
             if top.topic.startswith("orderbook."):
@@ -86,11 +98,13 @@ class Decoder:
                 return [_print(trade) for trade in _trades(top.data)]
             if top.topic.startswith("allLiquidation."):
                 return [_forced(order) for order in _liquidations(top.data)]
+            if top.topic.startswith("tickers."):
+                return self._mark(top)
             if top.op and top.success:
                 return []
-            raise ValueError(top.ret_msg or "neither a book, trades, liquidations nor an acknowledgement")
+            raise ValueError(top.ret_msg or "neither a book, trades, a ticker, liquidations nor an acknowledgement")
         except (ValueError, RecursionError) as error:
-            raise _refusal(error, raw) from None
+            raise refusal(VENUE, error, raw) from None
 
     def _depth(self, top: _Outline) -> MarketMessage:
         book = _book(top.data)
@@ -103,11 +117,35 @@ class Decoder:
             raise ValueError(f"type is {top.type!r}")
         last_id = self._last_ids.pop(book.s, None)
         if last_id is None:
-            raise ValueError(f"{book.s}: change {book.u} without a snapshot")
+            raise BookLost(book.s, f"{VENUE} {book.s}: change {book.u} without a snapshot")
         if book.u != last_id + 1:
-            raise ValueError(f"{book.s}: gap: expected u {last_id + 1}, got {book.u}")
+            raise BookLost(book.s, f"{VENUE} {book.s}: gap: expected u {last_id + 1}, got {book.u}")
         self._last_ids[book.s] = book.u
         return BookDiff(book.s, book.u, book.u, last_id, top.ts * MS, book.b, book.a)
+
+    def _mark(self, top: _Outline) -> list[MarketMessage]:
+        """Nothing before the first mark price."""
+        said = _ticker(top.data)
+        symbol = said.get("symbol")
+        if not isinstance(symbol, str) or top.topic != f"tickers.{symbol}":
+            raise ValueError(f"topic {top.topic} with a ticker of {symbol!r:.40}")
+        if top.type not in ("snapshot", "delta"):
+            raise ValueError(f"type is {top.type!r}")
+        before = self._tickers.get(symbol, {}) if top.type == "delta" else {}
+        known = {**before, **{key: said[key] for key in _Ticker.__struct_fields__ if key in said}}
+        ticker = msgspec.convert(known, _Ticker)
+        mark = _optional(ticker.markPrice, Positive)
+        index, rate = _optional(ticker.indexPrice, Positive), _optional(ticker.fundingRate, Rate)
+        next_ms: int | None = _optional(ticker.nextFundingTime, Ms)
+        self._tickers[symbol] = known
+        if mark is None:
+            return []
+        return [MarkPrice(symbol, mark, index, rate, next_ms * MS if next_ms else None, top.ts * MS)]
+
+
+def _optional(text: str, kind: Any) -> Any:
+    """None for an empty text; raises ValueError for what is not of that kind."""
+    return msgspec.convert(text, kind, strict=False) if text else None
 
 
 def _print(trade: _Trade) -> TradePrint:
@@ -126,35 +164,32 @@ def _forced(order: _Forced) -> ForcedOrder:
     return ForcedOrder(order.s, side, order.p, order.v, order.T * MS, complete=True)
 
 
-def _refusal(problem: object, raw: bytes) -> FeedError:
-    """Cut and escaped: what comes over a socket can neither fill a log nor forge a line of it."""
-    return FeedError(f"{VENUE}: {str(problem)[:200].encode('unicode_escape').decode()}: {raw[:120]!r}")
-
-
-def subscribe(symbols: list[str], channels: list[str], request_id: int) -> bytes:
+def subscribe(symbols: Sequence[str], channels: Sequence[str], request_id: int, op: str = "subscribe") -> bytes:
     """Channels as the venue names them, without the symbol: `orderbook.50`, `publicTrade`, `allLiquidation`."""
     args = [f"{channel}.{symbol}" for symbol in symbols for channel in channels]
-    return msgspec.json.encode({"op": "subscribe", "args": args, "req_id": str(request_id)})
+    return msgspec.json.encode({"op": op, "args": args, "req_id": str(request_id)})
 
 
 class _Listing(Struct, gc=False):
-    symbol: _Name
+    symbol: Name
     contractType: str
     status: str
-    baseCoin: _Name
-    quoteCoin: _Name
-    settleCoin: _Name
+    baseCoin: Name
+    quoteCoin: Name
+    settleCoin: Name
     priceFilter: dict[str, Any]
     lotSizeFilter: dict[str, Any]
 
 
 class _Result(Struct):
     rows: list[dict[str, Any]] = msgspec.field(name="list")
+    nextPageCursor: str = ""
 
 
 class _Instruments(Struct):
     retCode: int
     result: _Result
+    retMsg: str = ""
 
 
 _instruments = msgspec.json.Decoder(_Instruments).decode
@@ -165,9 +200,9 @@ def parse_instruments(raw: bytes) -> tuple[dict[str, Instrument], dict[str, str]
     try:
         reply = _instruments(raw)
         if reply.retCode:
-            raise ValueError(f"retCode {reply.retCode}")
+            raise ValueError(f"retCode {reply.retCode} {reply.retMsg}".strip())
     except (ValueError, RecursionError) as error:
-        raise _refusal(f"instruments: {error}", raw) from None
+        raise refusal(VENUE, f"instruments: {error}", raw) from None
     instruments: dict[str, Instrument] = {}
     left_out: dict[str, str] = {}
     for position, row in enumerate(reply.result.rows):
@@ -177,6 +212,8 @@ def parse_instruments(raw: bytes) -> tuple[dict[str, Instrument], dict[str, str]
                 instruments[listing.symbol] = _instrument(listing)
         except (ValueError, ArithmeticError) as error:
             left_out[str(row.get("symbol", f"list[{position}]"))] = str(error)
+    if reply.result.nextPageCursor:
+        left_out["*"] = f"the venue lists more than the {len(reply.result.rows)} of one page"
     return instruments, left_out
 
 
@@ -205,3 +242,96 @@ def _number(rules: dict[str, Any], key: str) -> Decimal:
     if not (value.is_finite() and value > 0 and abs(value.adjusted()) <= 18):
         raise ValueError(f"{key} is {text!r:.40}, not a positive number")
     return value
+
+
+# --- klines --------------------------------------------------------------------------------------------------------
+
+_Kline = tuple[
+    Ms, Positive, Positive, Positive, Positive, NotNegative, NotNegative
+]  # ..., base volume, turnover in quote
+
+
+class _KlineList(Struct):
+    symbol: Name
+    rows: list[_Kline] = msgspec.field(name="list")
+
+
+class _Klines(Struct):
+    retCode: int
+    time: Ms
+    result: Raw
+    retMsg: str = ""
+
+
+_klines = msgspec.json.Decoder(_Klines).decode
+_kline_list = msgspec.json.Decoder(_KlineList, strict=False).decode
+
+
+def parse_klines(raw: bytes, width_s: int) -> Klines:
+    """The bars that were finished by the venue's own time of the reply, oldest first. It sends them newest first, and says neither
+    the number of trades nor what takers bought. A kline without trades is no bar."""
+    try:
+        reply = _klines(raw)
+        if reply.retCode:
+            raise ValueError(f"retCode {reply.retCode} {reply.retMsg}".strip())
+        rows = _kline_list(reply.result).rows
+        finished = [row for row in reversed(rows) if row[0] + width_s * 1000 <= reply.time and row[6]]
+        bars = [Bar(row[0] * MS, *row[1:5], row[6], None, None) for row in finished]
+        if flaw := flaw_of(bars, width_s * NS):
+            raise ValueError(flaw)
+    except (ValueError, RecursionError) as error:
+        raise refusal(VENUE, f"klines: {error}", raw) from None
+    return Klines(width_s, bars)
+
+
+# --- public data ---------------------------------------------------------------------------------------------------
+
+DEPTH_CHANNEL = "orderbook.1000"
+"""The deepest there is, every 200 ms: walls are looked for up to 5 % away, and 200 levels of BTC end after some 0.05 %."""
+
+
+class Bybit:
+    venue = VENUE
+    rest_url, ws_url = "https://api.bybit.com", "wss://stream.bybit.com"
+    instruments_path = "/v5/market/instruments-info?category=linear&limit=1000"
+
+    def parse_instruments(self, raw: bytes) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        return parse_instruments(raw)
+
+    def klines_path(self, symbol: str, width_s: int, count: int) -> str:
+        interval = "D" if width_s == 86_400 else str(width_s // 60)
+        return f"/v5/market/kline?category=linear&symbol={symbol}&interval={interval}&limit={count}"
+
+    def parse_klines(self, raw: bytes, width_s: int, now_ns: int) -> Klines:
+        return parse_klines(raw, width_s)
+
+    def streams(self, symbols: Sequence[str], *, depth_only: bool) -> list[StreamPlan]:
+        """One connection, for the venue sets no time at which it ends. Books of coins that are looked at only may be quiet for
+        longer than those of one that is traded, whose ticker speaks too."""
+        channels = [DEPTH_CHANNEL, "publicTrade", *(() if depth_only else ("tickers",))]
+        plan = StreamPlan(
+            name="public",
+            path="/v5/public/linear",
+            subscribe=(subscribe(symbols, channels, 1),),
+            carries=(DEPTH, TRADES),
+            silence_s=10.0 if depth_only else 5.0,
+            ping=b'{"op":"ping"}',
+            pong=b"pong",
+            rotate_s=base.NEVER_S,
+        )
+        return [plan]
+
+    def snapshot_path(self, symbol: str) -> str | None:
+        return None
+
+    def snapshot_frame(self, symbol: str, reply: bytes) -> bytes:
+        raise FeedError(f"{VENUE}: the stream itself begins with the book")
+
+    def again(self, symbol: str) -> tuple[bytes, ...]:
+        return tuple(subscribe([symbol], [DEPTH_CHANNEL], 2, op) for op in ("unsubscribe", "subscribe"))
+
+    def decoder(self, instruments: Iterable[Instrument]) -> base.Decoder:
+        return Decoder().decode
+
+
+EXCHANGE = Bybit()

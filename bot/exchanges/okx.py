@@ -1,32 +1,45 @@
-"""OKX v5 linear swaps on the wire: market messages in, neutral structs out, trading rules, and the subscribe message.
+"""OKX v5 linear swaps on the wire: market messages in, neutral structs out, trading rules, and how data are asked for.
 
 No socket. A `Decoder` belongs to one connection. It keeps each book as the venue's own text, because the checksum is of that
-text, and checks sequence and checksum of every change. Contracts become base coin here.
+text, and checks sequence and checksum of every change. The venue gave checksums up in 2026 and sends 0 since then (announced for
+23 June): 0 or none is no checksum, and the sequence alone decides. Contracts become base coin here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import zip_longest
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from zlib import crc32
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from bot.domain.errors import FeedError
+from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
-from bot.domain.market import BookDiff, BookSnapshot, ForcedOrder, Level, MarketMessage, TradePrint
-from bot.domain.values import LONG, MS, SHORT
+from bot.domain.market import (
+    Bar,
+    BookDiff,
+    BookSnapshot,
+    ForcedOrder,
+    Level,
+    MarketMessage,
+    MarkPrice,
+    TradePrint,
+    flaw_of,
+)
+from bot.domain.values import LONG, MS, NS, SHORT
+from bot.exchanges import base as exchange
+from bot.exchanges.base import BookLost, Klines, StreamPlan
+from bot.exchanges.wire import MAX_BYTES, Ms, NotNegative, Positive, Rate, refusal
 
 VENUE = "okx"
-MAX_BYTES = 8 * 1024 * 1024
 LIQUIDATIONS = "liquidation-orders"
 CHECKED = 25  # levels a side in the checksum
 
 _Text = Annotated[str, Meta(pattern=r"^[0-9]{1,19}(\.[0-9]{1,20})?$")]
-_Ms = Annotated[int, Meta(ge=0, le=9 * 10**12)]
 _Id = Annotated[int, Meta(ge=-1, le=2**62)]
 _Row = tuple[_Text, _Text, _Text, _Text]  # price, contracts, unused, orders
 
@@ -47,10 +60,10 @@ class _Outline(Struct, gc=False):
 class _Book(Struct, gc=False):
     asks: list[_Row]
     bids: list[_Row]
-    ts: _Ms
-    checksum: int
+    ts: Ms
     seqId: _Id
     prevSeqId: _Id
+    checksum: int = 0
 
 
 class _Trade(Struct, gc=False):
@@ -59,14 +72,14 @@ class _Trade(Struct, gc=False):
     px: _Text
     sz: _Text
     side: str
-    ts: _Ms
+    ts: Ms
 
 
 class _Detail(Struct, gc=False):
     side: str
     bkPx: _Text
     sz: _Text
-    ts: _Ms
+    ts: Ms
 
 
 class _Forced(Struct, gc=False):
@@ -74,7 +87,24 @@ class _Forced(Struct, gc=False):
     details: list[_Detail]
 
 
+class _Mark(Struct, gc=False):
+    instId: str
+    markPx: Positive
+    ts: Ms
+
+
+class _Funding(Struct, gc=False):
+    """`fundingTime` is when `fundingRate` is paid; the venue's `nextFundingTime` is the time after that."""
+
+    instId: str
+    fundingRate: Rate | Literal[""]
+    fundingTime: Ms
+    ts: Ms = 0
+
+
 _outline = msgspec.json.Decoder(_Outline).decode
+_marks = msgspec.json.Decoder(list[_Mark], strict=False).decode
+_fundings = msgspec.json.Decoder(list[_Funding], strict=False).decode
 _books = msgspec.json.Decoder(list[_Book], strict=False).decode
 _trades = msgspec.json.Decoder(list[_Trade], strict=False).decode
 _liquidations = msgspec.json.Decoder(list[_Forced], strict=False).decode
@@ -89,6 +119,12 @@ class _Ladder:
         self.asks: dict[str, str] = {}
         self.apply(book)
 
+    def follow(self, book: _Book) -> None:
+        """Raises ValueError where this change does not come next, or does not give the venue's checksum."""
+        if book.prevSeqId != self.seq_id:
+            raise ValueError(f"gap: expected prevSeqId {self.seq_id}, got {book.prevSeqId}")
+        self.apply(book)
+
     def apply(self, book: _Book) -> None:
         for side, rows in ((self.bids, book.bids), (self.asks, book.asks)):
             for price, contracts, _, _ in rows:
@@ -97,7 +133,7 @@ class _Ladder:
                 else:
                     side.pop(price, None)
         self.seq_id = book.seqId
-        if self.checksum() != book.checksum:
+        if book.checksum and self.checksum() != book.checksum:
             raise ValueError(f"checksum {book.checksum}, the book has {self.checksum()}")
 
     def checksum(self) -> int:
@@ -119,11 +155,14 @@ class Decoder:
     def __init__(self, contract_base: Mapping[str, Decimal]) -> None:
         self._contract_base = contract_base
         self._ladders: dict[str, _Ladder] = {}
+        self._marks: dict[str, tuple[float, int]] = {}  # price, venue's time
+        self._funding: dict[str, tuple[float | None, int | None]] = {}  # rate, when it is paid
 
     def decode(self, raw: bytes) -> list[MarketMessage]:
-        """The messages in neutral form, none for an acknowledgement, pong or heartbeat; FeedError for anything else."""
+        """The messages in neutral form, none for an acknowledgement, pong or heartbeat; FeedError for anything else, BookLost where a
+        change does not follow or does not give the venue's checksum."""
         if len(raw) > MAX_BYTES:
-            raise _refusal(f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
+            raise refusal(VENUE, f"message of {len(raw)} bytes, more than {MAX_BYTES}", raw)
         if raw == b"pong":
             return []
         try:
@@ -136,26 +175,32 @@ class Decoder:
                 return [message for book in _books(top.data) for message in self._depth(top, top.arg.instId, book)]
             if top.arg.channel in ("trades", "trades-all"):
                 return [self._print(trade, top.arg) for trade in _trades(top.data)]
+            if top.arg.channel == "mark-price":
+                return [self._mark(mark) for mark in _marks(top.data)]
+            if top.arg.channel == "funding-rate":
+                return [message for funding in _fundings(top.data) for message in self._fund(funding)]
             if top.arg.channel == LIQUIDATIONS:
                 return [self._forced(each.instId, one) for each in self._ours(top.data) for one in each.details]
             raise ValueError(f"channel is {top.arg.channel!r}")
         except (ValueError, RecursionError) as error:
-            raise _refusal(error, raw) from None
+            raise refusal(VENUE, error, raw) from None
 
     def _depth(self, top: _Outline, symbol: str, book: _Book) -> list[MarketMessage]:
-        ladder = self._ladders.pop(symbol, None)
-        base = self._base(symbol)
-        if top.action == "snapshot":
-            self._ladders[symbol] = _Ladder(book)
-            return [_snapshot(symbol, self._ladders[symbol], book.ts, base)]
-        if top.action != "update":
+        base, ladder = self._base(symbol), self._ladders.pop(symbol, None)
+        if top.action not in ("snapshot", "update"):
             raise ValueError(f"action is {top.action!r}")
-        if ladder is None:
-            raise ValueError(f"{symbol}: change {book.seqId} without a snapshot")
-        if book.prevSeqId != ladder.seq_id:
-            raise ValueError(f"{symbol}: gap: expected prevSeqId {ladder.seq_id}, got {book.prevSeqId}")
-        ladder.apply(book)
+        try:
+            if top.action == "snapshot":
+                ladder = _Ladder(book)
+            elif ladder is None:
+                raise ValueError(f"change {book.seqId} without a snapshot")
+            else:
+                ladder.follow(book)
+        except ValueError as error:
+            raise BookLost(symbol, f"{VENUE} {symbol}: {error}") from None
         self._ladders[symbol] = ladder
+        if top.action == "snapshot":
+            return [_snapshot(symbol, ladder, book.ts, base)]
         if book.seqId < book.prevSeqId:  # the venue counts anew: what the book is now stands for all before
             return [_snapshot(symbol, ladder, book.ts, base)]
         if book.seqId == book.prevSeqId and not book.bids and not book.asks:
@@ -171,6 +216,23 @@ class Decoder:
             raise ValueError("a trade of another instrument, or with a zero price, size or no id")
         bought, merged = trade.side == "buy", arg.channel == "trades"
         return TradePrint(trade.instId, trade.tradeId, price, quantity, bought, trade.ts * MS, merged)
+
+    def _mark(self, mark: _Mark) -> MarketMessage:
+        self._base(mark.instId)
+        self._marks[mark.instId] = mark.markPx, mark.ts * MS
+        return self._mark_price(mark.instId)
+
+    def _fund(self, funding: _Funding) -> list[MarketMessage]:
+        """It comes every half minute, a mark price several times a second: nothing before the first of these."""
+        self._base(funding.instId)
+        rate = None if funding.fundingRate == "" else funding.fundingRate
+        self._funding[funding.instId] = rate, funding.fundingTime * MS or None
+        return [self._mark_price(funding.instId)] if funding.instId in self._marks else []
+
+    def _mark_price(self, symbol: str) -> MarkPrice:
+        mark, exch_ns = self._marks[symbol]
+        rate, next_funding_ns = self._funding.get(symbol, (None, None))
+        return MarkPrice(symbol, mark, None, rate, next_funding_ns, exch_ns)
 
     def _ours(self, data: Raw) -> list[_Forced]:
         """The channel tells of every swap of the venue."""
@@ -206,17 +268,12 @@ def _levels(rows: Any, base: Decimal) -> list[Level]:
     return levels
 
 
-def _refusal(problem: object, raw: bytes) -> FeedError:
-    """Cut and escaped: what comes over a socket can neither fill a log nor forge a line of it."""
-    return FeedError(f"{VENUE}: {str(problem)[:200].encode('unicode_escape').decode()}: {raw[:120]!r}")
-
-
-def subscribe(symbols: list[str], channels: list[str]) -> bytes:
+def subscribe(symbols: Sequence[str], channels: Sequence[str], op: str = "subscribe") -> bytes:
     """Channels as the venue names them: `books`, `trades`; `liquidation-orders` is one of all swaps. The venue echoes no
     request id."""
     args = [{"channel": each, "instId": symbol} for symbol in symbols for each in channels if each != LIQUIDATIONS]
     args += [{"channel": LIQUIDATIONS, "instType": "SWAP"}] if LIQUIDATIONS in channels else []
-    return msgspec.json.encode({"op": "subscribe", "args": args})
+    return msgspec.json.encode({"op": op, "args": args})
 
 
 class Listed(NamedTuple):
@@ -228,6 +285,7 @@ class Listed(NamedTuple):
 class _Instruments(Struct):
     code: str
     data: list[dict[str, Any]]
+    msg: str = ""
 
 
 _instruments = msgspec.json.Decoder(_Instruments).decode
@@ -239,9 +297,9 @@ def parse_instruments(raw: bytes) -> Listed:
     try:
         reply = _instruments(raw)
         if reply.code != "0":
-            raise ValueError(f"code {reply.code}")
+            raise ValueError(f"code {reply.code} {reply.msg}".strip())
     except (ValueError, RecursionError) as error:
-        raise _refusal(f"instruments: {error}", raw) from None
+        raise refusal(VENUE, f"instruments: {error}", raw) from None
     listed = Listed({}, {}, {})
     for position, row in enumerate(reply.data):
         if (row.get("instType"), row.get("ctType"), row.get("state")) != ("SWAP", "linear", "live"):
@@ -273,6 +331,7 @@ def _instrument(symbol: str, row: dict[str, Any], base: Decimal) -> Instrument:
         max_quantity=_number(row, "maxLmtSz") * base,
         max_market_quantity=_number(row, "maxMktSz") * base,
         min_notional=Decimal(0),
+        contract_size=base,
     )
 
 
@@ -282,3 +341,88 @@ def _number(rules: dict[str, Any], key: str) -> Decimal:
     if not (value.is_finite() and value > 0 and abs(value.adjusted()) <= 18):
         raise ValueError(f"{key} is {text!r:.40}, not a positive number")
     return value
+
+
+# --- klines --------------------------------------------------------------------------------------------------------
+
+# start, open, high, low, close, volume in contracts, in base coin, in quote, "1" once it is finished
+_Kline = tuple[Ms, Positive, Positive, Positive, Positive, NotNegative, NotNegative, NotNegative, Literal["0", "1"]]
+_WIDTHS = {3600: "1H", 14_400: "4H", 86_400: "1Dutc"}  # a plain 1D begins at midnight in Hong Kong
+MOST_KLINES = 300
+
+
+class _Klines(Struct):
+    code: str
+    data: list[_Kline]
+    msg: str = ""
+
+
+_klines = msgspec.json.Decoder(_Klines, strict=False).decode
+
+
+def parse_klines(raw: bytes, width_s: int) -> Klines:
+    """The finished bars, oldest first. The venue sends them newest first, and says neither the number of trades nor what takers
+    bought. A kline without trades is no bar."""
+    try:
+        reply = _klines(raw)
+        if reply.code != "0":
+            raise ValueError(f"code {reply.code} {reply.msg}".strip())
+        finished = [row for row in reversed(reply.data) if row[8] == "1" and row[7]]
+        bars = [Bar(row[0] * MS, *row[1:5], row[7], None, None) for row in finished]
+        if flaw := flaw_of(bars, width_s * NS):
+            raise ValueError(flaw)
+    except (ValueError, RecursionError) as error:
+        raise refusal(VENUE, f"klines: {error}", raw) from None
+    return Klines(width_s, bars)
+
+
+# --- public data ---------------------------------------------------------------------------------------------------
+
+
+class Okx:
+    venue = VENUE
+    rest_url, ws_url = "https://www.okx.com", "wss://ws.okx.com:8443"
+    instruments_path = "/api/v5/public/instruments?instType=SWAP"
+
+    def parse_instruments(self, raw: bytes) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        listed = parse_instruments(raw)
+        return listed.instruments, listed.left_out
+
+    def klines_path(self, symbol: str, width_s: int, count: int) -> str:
+        bar = _WIDTHS.get(width_s) or f"{width_s // 60}m"
+        return f"/api/v5/market/candles?instId={symbol}&bar={bar}&limit={min(count, MOST_KLINES)}"
+
+    def parse_klines(self, raw: bytes, width_s: int, now_ns: int) -> Klines:
+        return parse_klines(raw, width_s)
+
+    def streams(self, symbols: Sequence[str], *, depth_only: bool) -> list[StreamPlan]:
+        """One connection, for the venue sets no time at which it ends. `books` are 400 levels a side, the most without a login.
+        Books of coins that are looked at only may be quiet for longer than those of one that is traded, whose mark price speaks
+        too."""
+        channels = ["books", "trades", *(() if depth_only else ("mark-price", "funding-rate"))]
+        plan = StreamPlan(
+            name="public",
+            path="/ws/v5/public",
+            subscribe=(subscribe(symbols, channels),),
+            carries=(DEPTH, TRADES),
+            silence_s=10.0 if depth_only else 5.0,
+            ping=b"ping",
+            pong=b"pong",
+            rotate_s=exchange.NEVER_S,
+        )
+        return [plan]
+
+    def snapshot_path(self, symbol: str) -> str | None:
+        return None
+
+    def snapshot_frame(self, symbol: str, reply: bytes) -> bytes:
+        raise FeedError(f"{VENUE}: the stream itself begins with the book")
+
+    def again(self, symbol: str) -> tuple[bytes, ...]:
+        return tuple(subscribe([symbol], ["books"], op) for op in ("unsubscribe", "subscribe"))
+
+    def decoder(self, instruments: Iterable[Instrument]) -> exchange.Decoder:
+        return Decoder({each.symbol: each.contract_size for each in instruments if each.venue == VENUE}).decode
+
+
+EXCHANGE = Okx()

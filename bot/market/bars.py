@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
+from typing import TypeVar
 
 from msgspec.structs import replace
 from pydantic import Field, field_validator
@@ -18,6 +19,8 @@ from pydantic import Field, field_validator
 from bot.domain.market import Bar
 from bot.domain.params import Params
 from bot.domain.values import NS
+
+Number = TypeVar("Number", int, float)
 
 REGIME_WIDTH_S = 300
 GRACE_NS = 2 * NS  # a bar whose end has passed waits so long for trades still on their way
@@ -226,8 +229,8 @@ class Series:
             min(whole.low, bar.low),
             bar.close,
             whole.usd + bar.usd,
-            whole.taker_buy_usd + bar.taker_buy_usd,
-            whole.trades + bar.trades,
+            _sum(whole.taker_buy_usd, bar.taker_buy_usd),
+            _sum(whole.trades, bar.trades),
         )
 
     def advance(self, at_ns: int, since_ns: int | None) -> None:
@@ -262,6 +265,10 @@ class Series:
             self.closed.clear()
         self.closed.append(bar)
         self.changes += 1
+
+
+def _sum(one: Number | None, other: Number | None) -> Number | None:
+    return None if one is None or other is None else one + other
 
 
 def _wilder(bars: Sequence[Bar], count: int) -> float | None:

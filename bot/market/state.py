@@ -382,6 +382,10 @@ class Market:
     def is_other(self, venue: str) -> bool:
         return venue in self._others
 
+    def follows(self, venue: str, symbol: str) -> bool:
+        elsewhere = self._others.get(venue)
+        return symbol in (self._by_symbol if elsewhere is None else elsewhere)
+
     def sample(self, now_ns: int) -> None:
         """Once a second of engine time."""
         if now_ns // DAY_NS != self._day:

@@ -94,8 +94,7 @@ class Intake:
                 return self._apply_market(said, now_ns)  # type: ignore[arg-type]
             return self._apply_other(frame, now_ns)
         except BookLost as lost:
-            self._market.feed_down(str(lost), frame.source, (DEPTH,), lost.symbol)
-            return [*self._bad(frame, str(lost), now_ns), *self._notes()]
+            return self._book_lost(frame, lost, now_ns)
         except (FeedError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             return self._bad(frame, str(error), now_ns)
 
@@ -202,6 +201,14 @@ class Intake:
         if feed.venue:
             data["venue"] = feed.venue
         return [Emit(kind=kind, source="feed", data=data), *self._notes()]
+
+    def _book_lost(self, frame: Frame, lost: BookLost, now_ns: int) -> Sequence[Message]:
+        """That of a symbol that is not followed is nobody's loss."""
+        if self._market.follows(frame.source, lost.symbol):
+            self._market.feed_down(str(lost), frame.source, (DEPTH,), lost.symbol)
+        elif lost.symbol in self._unfollowed:
+            return ()
+        return [*self._bad(frame, str(lost), now_ns), *self._notes()]
 
     def _renew_decoders(self, of: str) -> None:
         for venue, make in self._make.items():

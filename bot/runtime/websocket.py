@@ -22,16 +22,19 @@ from bot.domain.errors import FeedError
 MAX_MESSAGE = 8 << 20
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 NEVER = float("inf")
+LONGEST_PONG = 200
 
 
 class StreamRules(Struct, frozen=True, kw_only=True):
     """Times in seconds. `rotate_s` is when another connection takes over (a venue ends each after 24 hours, wherever it then stands),
-    `overlap_s` how long both deliver. `ping` is said every `ping_s` where the venue wants more than the protocol's pings."""
+    `overlap_s` how long both deliver. `ping` is said every `ping_s` where the venue wants more than the protocol's pings; a short message that holds
+    `pong` is the answer, which is no data."""
 
     open_s: float = 10.0
     silence_s: float = 5.0
     ping: bytes = b""
     ping_s: float = 20.0
+    pong: bytes = b""
     rotate_s: float = 23 * 3600.0
     overlap_s: float = 1.0
 
@@ -148,6 +151,8 @@ class Stream:
             except TimeoutError:
                 if loop.time() - heard_s >= rules.silence_s:
                     raise
+                continue
+            if rules.pong and len(raw) <= LONGEST_PONG and rules.pong in raw:
                 continue
             heard_s = loop.time()
             if told and heard_s > told_until_s:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ Chance = Callable[[], float]
 APART_S = 1.0  # between two requests for a book of one symbol
 WIDEN_S = 60.0  # a book is seen less far the more price moves: so often it is looked at anew
 STALE_S = 10.0  # a book of a living stream that has not changed for so long is none
+ABSENT_S = 10  # one that has not come for so long although its stream lives is asked for again
+MOST_AGAIN = 200  # of these an hour where that takes two messages: a venue ends a connection that says more than 480
 BARS = 499
 DAYS = 9
 DAY_S = 86_400
@@ -58,6 +61,8 @@ class VenueFeed:
         self._widths_s: tuple[int, ...] = ()
         self._coins: list[Instrument] = []
         self._depth: Stream | None = None
+        self._absent_s: Counter[str] = Counter()  # by symbol
+        self._said: deque[float] = deque(maxlen=MOST_AGAIN)  # when the stream was asked for a book, loop time
 
     async def instruments(self) -> list[Instrument]:
         """What trades there. Raises VenueError."""
@@ -165,7 +170,15 @@ class VenueFeed:
         if path is not None:
             await put(self.venue, self.exchange.snapshot_frame(symbol, await self._rest.get(path)))
         elif self._depth is not None:
-            await self._depth.say(self.exchange.again(symbol))  # without a connection a new one brings it anyway
+            await self._say_again(self._depth, symbol)
+
+    async def _say_again(self, stream: Stream, symbol: str) -> None:
+        """Without a connection a new one brings the book anyway."""
+        now_s = asyncio.get_running_loop().time()
+        if len(self._said) == MOST_AGAIN:
+            await asyncio.sleep(max(0.0, self._said[0] + 3600.0 - now_s))
+        self._said.append(asyncio.get_running_loop().time())
+        await stream.say(self.exchange.again(symbol))
 
     async def _watch(self, put: Put, book_age_s: Callable[[str], float | None]) -> None:
         """Once a second: a book that stands still while its stream lives is refused, one that lives is looked at anew in turn."""
@@ -177,10 +190,17 @@ class VenueFeed:
                 if age_s is not None and age_s > STALE_S:
                     await put(Source.FEED, msgspec.json.encode(self._stale(each.symbol, age_s)))
                     self.want(each.symbol)
+                if self._is_absent(each.symbol, age_s):
+                    self.want(each.symbol)
             turn += len(self.followed) / WIDEN_S
             while turn >= 1.0:
                 turn -= 1.0
                 self._widen()
+
+    def _is_absent(self, symbol: str, age_s: float | None) -> bool:
+        """Once every ten seconds in which its stream lived without it: what was asked for has been lost on the way."""
+        self._absent_s[symbol] = self._absent_s[symbol] + 1 if age_s is None and self.depth_up else 0
+        return self._absent_s[symbol] > 0 and self._absent_s[symbol] % ABSENT_S == 0
 
     def _stale(self, symbol: str, age_s: float) -> FeedState:
         reason = f"no depth of {symbol} for {age_s:.0f} s"
@@ -237,7 +257,7 @@ class VenueFeed:
 
     async def _klines(self, instrument: Instrument, width_s: int) -> Klines:
         path = self.exchange.klines_path(instrument.symbol, width_s, DAYS if width_s == DAY_S else BARS)
-        return self.exchange.parse_klines(await self._rest.get(path), self._clock.now_ns())
+        return self.exchange.parse_klines(await self._rest.get(path), width_s, self._clock.now_ns())
 
 
 def history_of(instrument: Instrument, klines: Klines) -> bytes:
@@ -248,7 +268,9 @@ def history_of(instrument: Instrument, klines: Klines) -> bytes:
 
 
 def _rules(plan: StreamPlan) -> StreamRules:
-    return StreamRules(silence_s=plan.silence_s, ping=plan.ping, ping_s=plan.ping_s, rotate_s=plan.rotate_s)
+    return StreamRules(
+        silence_s=plan.silence_s, ping=plan.ping, ping_s=plan.ping_s, pong=plan.pong, rotate_s=plan.rotate_s
+    )
 
 
 class _Listener:

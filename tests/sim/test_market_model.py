@@ -294,7 +294,7 @@ def test_history_ends_where_the_market_begins() -> None:
     bars = market.warmup["binanceusdm:BTCUSDT"]
     assert [bar.start_ns for bar in bars] == [made.start_ns - n * BAR_S * NS for n in range(120, 0, -1)]
     assert all(bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high for bar in bars)
-    assert all(0 < bar.taker_buy_usd < bar.usd and bar.trades > 0 for bar in bars)
+    assert all(0 < (bar.taker_buy_usd or 0) < bar.usd and (bar.trades or 0) > 0 for bar in bars)
     joints = [(before.close, after.open) for before, after in pairwise(bars)]
     assert all(abs(after / before - 1) < 1e-3 for before, after in joints)
     first = next(event for event in market.events() if isinstance(event, Trade))
