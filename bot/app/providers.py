@@ -14,6 +14,7 @@ from bot.app.plugins import find_guards
 from bot.app.settings import Settings
 from bot.domain.events import Event
 from bot.domain.instrument import Instrument
+from bot.domain.reading import Reading
 from bot.domain.values import ABSTAIN
 from bot.intel.budget import SqliteBudget, default_path
 from bot.intel.coinglass.poller import CoinGlass
@@ -51,6 +52,10 @@ class Providers:
         """What must run beside the engine, by name."""
         parts = {f"provider {name}": provider.run() for name, provider in self.all.items()}
         return {**parts, "readings": self.inlet.run()}
+
+    def resume(self, reading: Reading[Any]) -> None:
+        for provider in self.all.values():
+            provider.resume(reading)
 
     def answer(self) -> list[dict[str, Any]]:
         return [provider.answer() for provider in self.all.values()]

@@ -21,6 +21,7 @@ from bot import __version__
 from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
+from bot.app.kept_readings import KeptReadings
 from bot.app.logs import LogObserver
 from bot.app.providers import Providers
 from bot.app.public_data import open_public
@@ -311,10 +312,12 @@ class _Session:
             providers=lambda: [] if self._providers is None else self._providers.answer(),
         )
         self._providers: Providers | None = None
+        self._kept: KeptReadings | None = None
         if isinstance(played, PublicMarket):
             put, usd = played.put_into(parts.inbox), parts.market.institutional_usd
             self._providers = Providers(settings, list(instruments.values()), put, clock.now_ns, usd)
             parts.engine.add_observer(self._providers.on_events)
+            self._kept = KeptReadings(settings.data_dir, parts.market.store, clock.now_ns, logs.say)
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
         given = settings.api.token
         self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"
@@ -340,7 +343,10 @@ class _Session:
 
     async def _run_parts(self, display: Screen) -> None:
         parts = self._parts
-        tasks = self._feed(begin(parts, self._played, self._restart))
+        frames = begin(parts, self._played, self._restart)
+        if self._kept is not None and self._providers is not None:
+            self._kept.restore(parts.inbox, self._providers.resume)
+        tasks = self._feed(frames)
         if self._recorder is not None:
             self._recorder.begin(manifest_of(parts, self._played, fresh=self._whole))
             tasks["recorder"] = self._recorder.run()
@@ -357,6 +363,8 @@ class _Session:
                 self._recorder.close()
             raise
         finish(parts, self._reason, failed=False)
+        if self._kept is not None:
+            self._kept.save()
         if self._recorder is not None:
             self._recorder.close(digest=self._digest.hexdigest(), reason=self._reason)
 
@@ -366,7 +374,8 @@ class _Session:
             parts, chance = self._parts, Random().random
             put = self._played.put_into(parts.inbox)
             tasks = self._played.parts(put, parts.market, self._add_others, chance)
-            return tasks if self._providers is None else {**tasks, **self._providers.parts()}
+            assert self._providers is not None and self._kept is not None
+            return {**tasks, **self._providers.parts(), "kept readings": self._kept.run()}
         speed, since_ns = self._settings.venue.speed, self._parts.started_ns
         return {"feed": TapeFeed(frames, self._parts.inbox, speed, since_ns, self._tape_ended).run()}
 

@@ -209,6 +209,10 @@ class Deribit:
             kept.next_ns = self._now_ns() + int(wait_s * NS)
             await self._sleep(wait_s)
 
+    def resume(self, reading: Reading[Any]) -> None:
+        if reading.source == DERIBIT and reading.key in self._kept:
+            self._kept[reading.key].good_ns = reading.observed_ns
+
     def answer(self) -> dict[str, Any]:
         now_ns = self._now_ns()
         return {"provider": DERIBIT, "asked": [_told(coin, kept, now_ns) for coin, kept in self._kept.items()]}

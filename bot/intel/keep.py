@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from bot.domain.errors import FeedError
 from bot.domain.reading import FRESH, PARTIAL, Reading
-from bot.market.readings import COINGLASS, DERIBIT, VENUE, decode_reading, encode_reading
+from bot.market.readings import COINGLASS, DERIBIT, MODEL, VENUE, decode_reading, encode_reading
 
 FILE_NAME = "readings.json"
 MAX_BYTES = 8 * 1024 * 1024
-_PROVIDERS = (COINGLASS, DERIBIT, VENUE)
+_PROVIDERS = (COINGLASS, DERIBIT, VENUE, MODEL)
 
 
 class _File(Struct):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from bot.domain.frames import IntelProblem, Source
+from bot.domain.reading import Reading
 
 WAITING = 1000  # readings and problems on their way into the engine, at most
 
@@ -20,6 +21,10 @@ WAITING = 1000  # readings and problems on their way into the engine, at most
 class Provider(Protocol):
     async def run(self) -> None:
         """Until it is canceled."""
+        ...
+
+    def resume(self, reading: Reading[Any]) -> None:
+        """One of its own from before a restart, still young: a failure must not hide it."""
         ...
 
     def answer(self) -> dict[str, Any]:

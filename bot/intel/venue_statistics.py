@@ -104,6 +104,12 @@ class VenueStatistics:
             for job in self._jobs:
                 tasks.create_task(self._keep(session, job))
 
+    def resume(self, reading: Reading[Any]) -> None:
+        """One of its own from before a restart, still young: a failure must not hide it."""
+        for job in self._jobs:
+            if (job.name, job.instrument.id, job.source) == (reading.name, reading.key, reading.source):
+                job.good_ns = reading.observed_ns
+
     def answer(self) -> dict[str, Any]:
         now_ns = self._now_ns()
         return {

@@ -125,6 +125,27 @@ def test_without_a_key_coinglass_is_never_asked_and_deribit_stands_in(
     assert coinglass.calls == []
 
 
+def test_young_readings_survive_a_restart_with_their_age(
+    venue: BinancePublic, deribit: DeribitServer, tmp_path: Path
+) -> None:
+    given = settings(tmp_path, venue, deribit, None)
+    with Engine(tmp_path / "data", **given) as first:
+        until(lambda: readings(first)["max_pain"]["state"] == "FRESH", "max pain")
+        assert first.interrupt().code == 130
+    deribit.behaviour = "error"
+    try:
+        with Engine(tmp_path / "data", **given) as second:
+            pain: Any = until(
+                lambda: (r := readings(second)["max_pain"])["value"] is not None and r, "the kept reading"
+            )
+            assert (pain["source"], pain["state"], pain["value"]["price"]) == ("deribit", "FRESH", "60000")
+            assert pain["age_s"] > 0.5
+            until(lambda: second.get("/api/events?kinds=INTEL_ERROR"), "word of the provider's failure")
+            assert readings(second)["max_pain"]["state"] == "FRESH", "a failure hides no number that is young"
+    finally:
+        deribit.behaviour = "ok"
+
+
 def test_a_refused_key_is_said_and_the_engine_goes_on(
     venue: BinancePublic, deribit: DeribitServer, coinglass: cg.CoinGlassServer, tmp_path: Path
 ) -> None:

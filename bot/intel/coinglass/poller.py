@@ -17,11 +17,12 @@ from typing import Any
 from pydantic import SecretStr
 
 from bot.domain.instrument import Instrument
+from bot.domain.reading import Reading
 from bot.domain.values import NS
 from bot.intel.budget import Budget
 from bot.intel.coinglass import schema
 from bot.intel.coinglass.access import AGAIN_NS, Access
-from bot.intel.coinglass.board import Board
+from bot.intel.coinglass.board import Board, Told
 from bot.intel.coinglass.calls import ABOUT_KEY, ABOUT_PAIRS, Call, calls_for
 from bot.intel.coinglass.client import Client
 from bot.intel.coinglass.envelope import Refusal, Why
@@ -106,6 +107,14 @@ class CoinGlass:
     def abstained(self, name: str, key: str) -> None:
         """A guard could not judge for want of this reading: it goes first."""
         self._scheduler.abstained(name, key, self._now_ns())
+
+    def resume(self, reading: Reading[Any]) -> None:
+        """One of its own from before a restart, still young: a failure must not hide it."""
+        if reading.source == COINGLASS:
+            told = Told(
+                name=reading.name, key=reading.key, value=reading.value, reason="", observed_ns=reading.observed_ns
+            )
+            self._excuses.good(told)
 
     # --- which calls --------------------------------------------------------------------------------------------------
 
