@@ -22,6 +22,7 @@ class Source(StrEnum):
     FEED = "feed"  # JSON of a FeedState: a stream of market data came or went
     READING = "reading"  # JSON of a Reading, see market/readings.py
     INTEL = "intel"  # JSON of an IntelProblem: what a provider of readings complains about
+    WIDEN = "widen"  # JSON of a Widen: a snapshot of a living book was asked for
     HISTORY = "history"  # JSON of a History: finished bars that came late
     TIMER = "timer"
     TICK = "tick"
@@ -49,6 +50,13 @@ class FeedState(Struct, frozen=True, kw_only=True):
     venue: str = ""
     carries: tuple[str, ...] = ()
     symbol: str = ""
+
+
+class Widen(Struct, frozen=True, kw_only=True):
+    """What a `widen` frame says: the next snapshot of this book will be older than the book itself, and show more of it."""
+
+    venue: str
+    symbol: str
 
 
 class IntelProblem(Struct, frozen=True, kw_only=True):

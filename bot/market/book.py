@@ -21,7 +21,7 @@ BUCKET_BPS = 10
 BUCKETS = 50  # out to 500 bps
 SWEEP_AT = 256  # levels added since the last sweep, beyond as many as there were then
 BUFFERED = 2000  # changes kept while waiting for a snapshot, at most
-RECENT = 100  # changes kept for a snapshot that was on its way meanwhile; 10 s of them
+RECENT = 200  # changes kept for a snapshot that was asked for, at most; 20 s of them
 _DUST_USD = 0.005  # what float sums may leave in an empty bucket; no venue takes orders this small
 
 
@@ -136,8 +136,8 @@ class Book:
 
     Sequencing is Binance's for diff depth: drop what ends before the snapshot, the first change applied must span it or follow
     it, then each must name its predecessor. Where a venue names none (`prev_id` is None) ids must follow without a hole.
-    A snapshot older than what a usable book has already applied is brought up to date with the changes since, or ignored where
-    these are not at hand; one with which the stream restarts voids everything before it.
+    A snapshot older than what a usable book has already applied is brought up to date with the changes since (`expect_snapshot`), or
+    ignored where these are not at hand; one with which the stream restarts voids everything before it.
     """
 
     def __init__(self) -> None:
@@ -146,7 +146,9 @@ class Book:
         self._last_id: int | None = None  # None: unusable, changes are buffered
         self._linked = False  # a change has followed the snapshot, so the two streams meet
         self._buffer: deque[BookDiff] = deque()
-        self._recent: deque[BookDiff] = deque(maxlen=RECENT)  # applied ones
+        self._recent: list[BookDiff] | None = (
+            None  # applied since a snapshot was asked for; kept always they would cost a fifth more
+        )
         self._streamed = False  # the venue keeps the whole of what it shows up to date
         self._sync_count = 0
 
@@ -184,7 +186,8 @@ class Book:
             self._asks.apply(diff.asks)
             self._last_id = diff.last_id
             self._linked = True
-            self._recent.append(diff)
+            if self._recent is not None:
+                self._keep(diff)
             reason = self._incoherent()
         if reason:
             self._clear()
@@ -196,12 +199,23 @@ class Book:
         self._clear()
         self._buffer.clear()
 
+    def expect_snapshot(self) -> None:
+        """One was asked for and will be older than this book: from now on what it needs to be brought up to date is kept."""
+        self._recent = []
+
+    def _keep(self, diff: BookDiff) -> None:
+        assert self._recent is not None
+        self._recent.append(diff)
+        if len(self._recent) > RECENT:
+            self._recent = None
+
     def _refresh(self, snapshot: BookSnapshot) -> None:
         """Take a wider view of the same book: what a snapshot shows that is a little older, and all changes since."""
+        recent, self._recent = self._recent or [], None
         fresh = Book()
         if fresh.apply_snapshot(snapshot) is not None:
             return
-        for diff in self._recent:
+        for diff in recent:
             if fresh.apply_diff(diff) is not None:
                 return
         if fresh.last_id == self._last_id and (fresh.bid, fresh.ask) == (self.bid, self.ask):
@@ -250,7 +264,7 @@ class Book:
         self._bids.clear()
         self._asks.clear()
         self._last_id, self._linked = None, False
-        self._recent.clear()
+        self._recent = None
 
     # --- what can be asked -----------------------------------------------------------------------------------------
 

@@ -379,6 +379,12 @@ class Market:
         book = self._others[venue].get(symbol) if venue in self._others else self._by_symbol.get(symbol)
         return None if book is None or not book.book.usable else book.book_age_ns(now_ns)
 
+    def expect_snapshot(self, venue: str, symbol: str) -> None:
+        """A snapshot of this book was asked for, to see it farther."""
+        book = self._others[venue].get(symbol) if venue in self._others else self._by_symbol.get(symbol)
+        if book is not None:
+            book.book.expect_snapshot()
+
     def is_other(self, venue: str) -> bool:
         return venue in self._others
 

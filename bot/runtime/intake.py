@@ -15,7 +15,7 @@ import msgspec
 
 from bot.domain.errors import FeedError
 from bot.domain.events import Emit
-from bot.domain.frames import DEPTH, FeedState, Frame, History, IntelProblem, Source
+from bot.domain.frames import DEPTH, FeedState, Frame, History, IntelProblem, Source, Widen
 from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint, flaw_of
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
 from bot.domain.orders import AccountReport, Transfer, Trigger
@@ -75,6 +75,7 @@ class Intake:
         self._operator = msgspec.json.Decoder(OperatorRequest)
         self._report = msgspec.json.Decoder(AccountReport)
         self._feed = msgspec.json.Decoder(FeedState)
+        self._widen = msgspec.json.Decoder(Widen)
         self._history = msgspec.json.Decoder(History)
         self._intel = msgspec.json.Decoder(IntelProblem)
         self.asked: Asked | None = None
@@ -178,6 +179,9 @@ class Intake:
                 self._market.store.put(decode_reading(frame.raw, now_ns))
             case Source.FEED:
                 return self._feed_changed(self._feed.decode(frame.raw))
+            case Source.WIDEN:
+                widen = self._widen.decode(frame.raw)
+                self._market.expect_snapshot(widen.venue, widen.symbol)
             case Source.INTEL:
                 said = self._intel.decode(frame.raw)
                 return (Emit(kind="INTEL_ERROR", source=said.provider, data={"problem": said.problem}),)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
 from bot.domain.errors import FeedError
+from bot.runtime.bursts import Bursts
 
 MAX_MESSAGE = 8 << 20
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
@@ -40,11 +41,11 @@ class StreamRules(Struct, frozen=True, kw_only=True):
 
 
 class Listener(Protocol):
-    """`up` and `down` come in turns; `deliver` only between them. Each may wait."""
+    """`up` and `down` come in turns; `deliver` only between them, with one message or more in their order. Each may wait."""
 
     async def up(self, stream: str) -> None: ...
     async def down(self, stream: str, reason: str) -> None: ...
-    async def deliver(self, raw: bytes) -> None: ...
+    async def deliver(self, raws: Sequence[bytes]) -> None: ...
 
 
 class Stream:
@@ -61,8 +62,8 @@ class Stream:
     ) -> None:
         self._name, self._url, self._subscribe = name, url, tuple(subscribe)
         self._listener, self._chance, self._rules = listener, chance, rules or StreamRules()
-        self._connection: ClientConnection | None = None
-        self._next: asyncio.Task[ClientConnection] | None = None
+        self._connection: Bursts | None = None
+        self._next: asyncio.Task[Bursts] | None = None
         self._try_s = 0.0  # not before then
 
     async def run(self) -> None:
@@ -106,7 +107,7 @@ class Stream:
             await asyncio.gather(_close(connection), self._drop_next())
         return ended
 
-    async def _open(self) -> ClientConnection:
+    async def _open(self) -> Bursts:
         rules = self._rules
         try:
             async with asyncio.timeout(rules.open_s):
@@ -119,14 +120,16 @@ class Stream:
                     max_size=MAX_MESSAGE,
                     compression=None,
                     proxy=None,
+                    create_connection=Bursts,
                 )
+                assert isinstance(connection, Bursts)
                 for message in self._subscribe:
                     await connection.send(message.decode())
                 return connection
         except InvalidURI as error:
             raise FeedError(f"{self._url} is no websocket address: {error}") from error
 
-    async def _listen(self, connection: ClientConnection, ended: _Ended, told: set[bytes]) -> set[bytes]:
+    async def _listen(self, connection: Bursts, ended: _Ended, told: set[bytes]) -> set[bytes]:
         """Hand messages on until another connection has taken over; TimeoutError when none comes. The first one is what makes the stream
         live. `told` are those that the connection before has delivered too; the answer is the same for the next."""
         loop, rules = asyncio.get_running_loop(), self._rules
@@ -147,26 +150,26 @@ class Stream:
                 over_s = now_s + rules.overlap_s
             try:
                 async with asyncio.timeout_at(min(heard_s + rules.silence_s, ping_s, over_s)):
-                    raw = await connection.recv(decode=False)
+                    arrived = await connection.burst()
             except TimeoutError:
                 if loop.time() - heard_s >= rules.silence_s:
                     raise
                 continue
-            if rules.pong and len(raw) <= LONGEST_PONG and rules.pong in raw:
-                continue
+            if rules.pong:
+                arrived = [raw for raw in arrived if len(raw) > LONGEST_PONG or rules.pong not in raw]
+                if not arrived:
+                    continue
             heard_s = loop.time()
             if told and heard_s > told_until_s:
                 told = set()
-            if raw in told:
-                continue
-            if self._next is not None:  # it may hear this too
-                overlap.add(raw)
-            elif overlap:
-                overlap = set()
             if not ended.delivered:
                 ended.delivered = True
                 await self._listener.up(self._name)
-            await self._listener.deliver(raw)
+            await self._listener.deliver([raw for raw in arrived if raw not in told] if told else arrived)
+            if self._next is not None:  # it may hear these too
+                overlap.update(arrived)
+            elif overlap:
+                overlap = set()
 
     def _next_is_there(self, now_s: float) -> bool:
         """The next connection is opened beside this one. What cannot be opened is tried again later."""
@@ -205,7 +208,7 @@ def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-async def _close(connection: ClientConnection) -> None:
+async def _close(connection: Bursts) -> None:
     try:
         async with asyncio.timeout(2):
             await connection.close()

@@ -107,10 +107,11 @@ class PublicMarket:
     def put_into(self, inbox: Inbox) -> Put:
         """How frames get into the engine: stamped, in order, waiting where there is no room."""
 
-        async def put(source: str, raw: bytes) -> None:
-            frame = Frame(self.clock.now_ns(), Lane.DATA, source, raw)
-            if not inbox.offer_data(frame):
-                await inbox.put_data(frame)
+        async def put(source: str, *raws: bytes) -> None:
+            for raw in raws:
+                frame = Frame(self.clock.now_ns(), Lane.DATA, source, raw)
+                if not inbox.offer_data(frame):
+                    await inbox.put_data(frame)
 
         return put
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import astuple
 
 from bot.domain.errors import FeedError, VenueError
-from bot.domain.frames import DEPTH, TRADES, FeedState, History, Source
+from bot.domain.frames import DEPTH, TRADES, FeedState, History, Source, Widen
 from bot.domain.instrument import Instrument
 from bot.domain.values import NS
 from bot.exchanges.base import Exchange, Klines, StreamPlan
@@ -24,7 +24,6 @@ from bot.runtime.clock import RealClock
 from bot.runtime.websocket import Stream, StreamRules, backoff_s
 from bot.venues.rest import PublicRest
 
-Put = Callable[[str, bytes], Awaitable[None]]
 Chance = Callable[[], float]
 
 APART_S = 1.0  # between two requests for a book of one symbol
@@ -37,6 +36,12 @@ DAYS = 9
 DAY_S = 86_400
 SETTLED_S = 5.0  # a venue's klines are final so long after their end
 KLINE_WIDTHS_S = (60, 180, 300, 900, 1800, 3600, 14_400)
+
+
+class Put(Protocol):
+    async def __call__(self, source: str, *raws: bytes) -> None:
+        """Puts frames of these into the engine, and waits where there is no room."""
+        ...
 
 
 class VenueFeed:
@@ -168,6 +173,7 @@ class VenueFeed:
     async def _replace(self, symbol: str, put: Put) -> None:
         path = self.exchange.snapshot_path(symbol)
         if path is not None:
+            await put(Source.WIDEN, msgspec.json.encode(Widen(venue=self.venue, symbol=symbol)))
             await put(self.venue, self.exchange.snapshot_frame(symbol, await self._rest.get(path)))
         elif self._depth is not None:
             await self._say_again(self._depth, symbol)
@@ -291,8 +297,8 @@ class _Listener:
             self._depth(False)
             await self._tell(False, reason)
 
-    async def deliver(self, raw: bytes) -> None:
-        await self._put(self._feed.venue, raw)
+    async def deliver(self, raws: Sequence[bytes]) -> None:
+        await self._put(self._feed.venue, *raws)
 
     def _depth(self, up: bool) -> None:
         if DEPTH in self._plan.carries:

@@ -12,7 +12,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns, process_time
@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from bot.app.run import GC_THRESHOLD
 from bot.app.settings import load_settings
 from bot.app.wiring import assemble
 from bot.domain.frames import Frame, Lane
@@ -80,8 +81,9 @@ class _Listener:
     async def down(self, stream: str, reason: str) -> None:
         raise _Ended(reason)
 
-    async def deliver(self, raw: bytes) -> None:
-        self._take(raw)
+    async def deliver(self, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            self._take(raw)
 
 
 def _booking(capture: Capture, meter: _Meter) -> tuple[Callable[[bytes], None], Market]:
@@ -218,8 +220,9 @@ class _Queued(_Listener):
     def __init__(self, put: Callable[[bytes], Any]) -> None:
         self._put = put
 
-    async def deliver(self, raw: bytes) -> None:
-        await self._put(raw)
+    async def deliver(self, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            await self._put(raw)
 
 
 def _renamed(instrument: Instrument, symbol: str) -> Instrument:
@@ -242,6 +245,8 @@ def main() -> None:
     way, port, connections = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     meter, capture = _Meter(connections), read_capture()
     ways = {"websockets": by_websockets, "picows": by_picows, "ccxt": by_ccxt}
+    if way != "ccxt":
+        gc.set_threshold(GC_THRESHOLD)  # as `run` sets it; whoever calls ccxt has Python's own
     if way == "engine":
         uvloop.run(by_engine(port, meter, capture, connections))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -31,7 +32,11 @@ class Heard:
     async def down(self, stream: str, reason: str) -> None:
         self.notes.append(f"{stream} down: {reason}")
 
-    async def deliver(self, raw: bytes) -> None:
+    async def deliver(self, raws: Sequence[bytes]) -> None:
+        for raw in raws:
+            await self._hear(raw)
+
+    async def _hear(self, raw: bytes) -> None:
         await self.pause.wait()
         self.notes.append(raw.decode())
         self._left -= 1
