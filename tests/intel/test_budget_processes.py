@@ -5,13 +5,13 @@ from __future__ import annotations
 from tests.budget_processes import run
 
 SPEED = 20
-SLACK_S = 0.015 * SPEED  # what a busy machine may add to the way of a call
+SLACK_S = 0.01 * SPEED  # between the budget's word and the stamp on the call a busy machine may run another program
 
 
 async def test_four_engines_keep_to_one_budget_and_one_that_is_killed_leaves_it_to_the_others() -> None:
     out = await run(4, 2, SPEED, kill=True)
     assert out.most_in_60_s <= 25
-    assert out.least_gap_s >= 2.5 - SLACK_S
+    assert out.least_gap_leaving_s >= 2.5 - SLACK_S
     assert out.used_pct >= 95
     assert out.killed_ns is not None
     later = out.by_engine(out.killed_ns + int(5e9))
