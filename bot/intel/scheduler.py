@@ -38,6 +38,7 @@ class Want(Struct, frozen=True):
 class _Row:
     want: Want
     target_ns: int  # the age at which it is asked again when there is a choice
+    life_ns: int  # how long it may wait for its next call
     due_ns: int = 0
     stale_ns: int = 0  # when the reading goes stale, or went
     got_ns: int | None = None
@@ -58,7 +59,12 @@ class Scheduler:
     def __init__(self, wants: Iterable[Want], per_minute: float = 24.0) -> None:
         wants = list(wants)
         shortest_s = min((want.max_age_s for want in wants), default=0.0)
-        self._rows = {want.call: _Row(want, _target_ns(want, index, shortest_s)) for index, want in enumerate(wants)}
+        self._rows = {
+            want.call: _Row(want, _target_ns(want, index, shortest_s), max(1, _ns(want.max_age_s) - _ANSWER_NS))
+            for index, want in enumerate(wants)
+        }
+        self._calls_per_ns = sum(1 / row.life_ns for row in self._rows.values())  # that keep all fresh
+        self._shortest_ns = min((row.life_ns for row in self._rows.values()), default=1)
         self._call_ns = int(60 * NS / per_minute)
         self._waits: deque[int] = deque(maxlen=_SAMPLES)
         self._last_ns: int | None = None
@@ -117,12 +123,13 @@ class Scheduler:
     def _kept(self, now_ns: int) -> list[_Row]:
         """What the budget can keep fresh, of those named first: each needs one call in each of its lives. Some calls of the
         shortest life are left for what comes between."""
-        lives = [(row, max(1, _ns(row.want.max_age_s) - _ANSWER_NS)) for row in self._rows.values()]
-        reserve = max(_LEAST_LEFT, _LEFT * self._call_ns / min(life_ns for _, life_ns in lives))
-        left, kept = 1.0 - reserve, []
-        for row, life_ns in lives:
-            need = self._call_ns / life_ns
-            if row.due_ns <= now_ns + life_ns and need <= left:
+        left = 1.0 - max(_LEAST_LEFT, _LEFT * self._call_ns / self._shortest_ns)
+        if self._call_ns * self._calls_per_ns <= left:
+            return list(self._rows.values())
+        kept = []
+        for row in self._rows.values():
+            need = self._call_ns / row.life_ns
+            if row.due_ns <= now_ns + row.life_ns and need <= left:
                 left -= need
                 kept.append(row)
         return kept
