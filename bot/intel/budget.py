@@ -101,6 +101,7 @@ class SqliteBudget:
         self._now_ns, self._sleep = now_ns, sleep
         self._per_minute = _checked(per_minute)
         self._told: int | None = None  # a limit that the file does not have yet
+        self._aside = self._path.with_suffix(".damaged")
         self._owner = secrets.token_hex(8)
         self._tickets = count()
         self._seen = False  # the file was there
@@ -154,7 +155,7 @@ class SqliteBudget:
         """Set aside what nobody can read. Two processes may do so one after the other: either new file is used up."""
         self._seen = True
         with suppress(OSError):
-            self._path.replace(self._path.with_suffix(".damaged"))
+            self._path.replace(self._aside)
             Path(f"{self._path}-journal").unlink(missing_ok=True)  # else it would be rolled back into the new one
 
     @contextmanager
@@ -179,7 +180,8 @@ class SqliteBudget:
         for table in _TABLES:
             file.execute(table)
         file.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
-        if self._seen:  # nobody knows what was spent: a call that counts for every key, see `_calls`
+        # Nobody knows what was spent, also where another process has just set the file aside: a call that counts for every key.
+        if self._seen or self._aside.exists():
             file.execute("INSERT INTO calls (key, owner, at_ns) VALUES (NULL, '', ?)", (self._now_ns(),))
 
     def _id(self, file: sqlite3.Connection) -> str:

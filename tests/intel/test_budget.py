@@ -298,6 +298,10 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def set_aside(path: Path) -> None:
+    path.replace(path.with_suffix(".damaged"))
+
+
 @pytest.mark.parametrize("damage", [garbage, no_header, half, gone, emptied])
 async def test_a_file_that_is_lost_counts_as_used_up(path: Path, clock: Clock, damage: Callable[[Path], None]) -> None:
     said: list[str] = []
@@ -310,6 +314,13 @@ async def test_a_file_that_is_lost_counts_as_used_up(path: Path, clock: Clock, d
     if damage in (garbage, no_header, half):
         assert any("is damaged" in text and str(path) in text for text in said)
         assert path.with_suffix(".damaged").exists()
+
+
+async def test_one_that_starts_while_another_replaces_the_file_does_not_begin_anew(path: Path, clock: Clock) -> None:
+    before = await grants(clock, 24, made(path, clock))
+    set_aside(path)  # what the other did, and then lost its core
+    after = await grants(clock, 24, made(path, clock))
+    assert most_in(WINDOW_NS, before + after) <= 24
 
 
 async def test_while_the_file_is_locked_no_call_leaves(
