@@ -282,7 +282,7 @@ def test_plain_lines_tell_honestly_what_is_played_and_end_with_a_summary(tmp_pat
     first = ran.out.splitlines()[0]
     assert "PAPER" in first and "recording" in first and "No orders leave this machine" in first
     assert re.search(r"API on http://127\.0\.0\.1:\d+, token in data/api-token", ran.out)
-    assert "coinglass.api_key is set, but this version has no CoinGlass client" in ran.out
+    assert "coinglass.api_key is set, but a tape asks nobody" in ran.out
     assert "hush-hush" not in ran.out
     wanted = ("TRAP blocks BTC/USDT:USDT long", "refused by long_trap", "OPENED", "CLOSED", "fill", "engine stopped")
     assert [word for word in wanted if word not in ran.out] == []
