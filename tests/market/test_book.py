@@ -526,3 +526,53 @@ def test_a_lost_change_is_noticed_with_the_next_one(moves: list[Any], data: st.D
     assert [book.apply_diff(message) for message in sent[:lost]] == [None] * lost
     assert book.apply_diff(sent[lost + 1])
     assert not book.usable
+
+
+# --- a snapshot of a book that is usable ---------------------------------------------------------------------------
+
+
+def narrow() -> Book:
+    """Up to date with change 13, seen to 99 and 101."""
+    book = Book()
+    book.apply_snapshot(BookSnapshot(None, 10, 0, [(99.9, 1.0), (99.0, 1.0)], [(100.1, 1.0), (101.0, 1.0)]))
+    for number in (11, 12, 13):
+        book.apply_diff(BookDiff("BTCUSDT", number, number, number - 1, 0, [(99.8, float(number))], []))
+    return book
+
+
+def wide(last_id: int, best: float = 99.9) -> BookSnapshot:
+    bids = [(best, 1.0), (99.8, float(last_id)), (99.0, 1.0), (90.0, 7.0)]
+    return BookSnapshot(None, last_id, 0, bids, [(100.1, 1.0), (101.0, 1.0), (110.0, 7.0)])
+
+
+@pytest.mark.parametrize("last_id", [11, 12])
+def test_an_older_snapshot_widens_what_is_seen_and_changes_nothing_else(last_id: int) -> None:
+    book = narrow()
+    before = (book.last_id, book.bid, book.ask, book.levels(Side.BUY, 3), book.sync_count)
+    assert book.coverage_pct(Side.BUY) == pytest.approx(1.0)
+    assert book.apply_snapshot(wide(last_id)) is None
+    assert (book.last_id, book.bid, book.ask, book.levels(Side.BUY, 3), book.sync_count) == before
+    assert book.coverage_pct(Side.BUY) == pytest.approx(10.0)
+    assert book.size_at(Side.BUY, 90.0) == 7.0
+    assert book.apply_diff(BookDiff("BTCUSDT", 14, 14, 13, 0, [(99.8, 0.0)], [])) is None
+    assert book.size_at(Side.BUY, 99.8) == 0.0
+
+
+@pytest.mark.parametrize("snapshot", [wide(9), wide(12, best=99.95)], ids=["changes since are gone", "another best"])
+def test_an_older_snapshot_that_does_not_lead_to_the_same_book_is_passed_over(snapshot: BookSnapshot) -> None:
+    book = narrow()
+    assert book.apply_snapshot(snapshot) is None
+    assert (book.usable, book.last_id, book.bid) == (True, 13, 99.9)
+    assert book.coverage_pct(Side.BUY) == pytest.approx(1.0)
+
+
+def test_a_streamed_book_is_seen_to_the_last_level_it_shows() -> None:
+    """Its venue takes levels away that go out of sight and adds those that come into it."""
+    book = Book()
+    book.apply_snapshot(BookSnapshot("X", 1, 0, [(99.0, 1.0), (98.0, 1.0)], [(101.0, 1.0), (102.0, 1.0)], True))
+    assert book.coverage_pct(Side.BUY) == pytest.approx(2.0)
+    book.apply_diff(BookDiff("X", 2, 2, 1, 0, [(97.0, 1.0)], []))
+    assert book.coverage_pct(Side.BUY) == pytest.approx(3.0)
+    book.apply_diff(BookDiff("X", 3, 3, 2, 0, [(97.0, 0.0), (98.0, 0.0)], []))
+    assert book.coverage_pct(Side.BUY) == pytest.approx(1.0)
+    assert book.coverage_pct(Side.SELL) == pytest.approx(2.0)

@@ -192,3 +192,35 @@ async def test_an_address_that_is_none_is_an_error_and_no_endless_try() -> None:
 def test_waits_have_full_jitter_and_a_longest() -> None:
     assert [backoff_s(failures, lambda: 1.0) for failures in (0, 1, 2, 6, 50)] == [0.5, 1.0, 2.0, 30.0, 30.0]
     assert backoff_s(50, lambda: 0.0) == 0.0
+
+
+async def test_answers_to_the_venues_own_pings_are_no_data() -> None:
+    pings = 0
+
+    async def venue(socket: ServerConnection) -> None:
+        nonlocal pings
+        await socket.recv()
+        await socket.send("once")
+        with contextlib.suppress(ConnectionClosed):
+            while await socket.recv(decode=True) == "ping":
+                pings += 1
+                await socket.send("pong")
+
+    heard = Heard(2)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        rules = StreamRules(open_s=2, silence_s=0.3, ping=b"ping", ping_s=0.05, pong=b"pong")
+        await listen(heard, f"ws://127.0.0.1:{port_of(server)}", rules)
+    assert pings >= 3
+    assert heard.notes[:4] == ["public up", "once", "public down: silent for 0.3 s", "public up"]
+
+
+async def test_a_long_message_is_data_whatever_word_is_in_it() -> None:
+    async def venue(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send("pong" + "x" * 197)
+        await socket.wait_closed()
+
+    heard = Heard(1)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        await listen(heard, f"ws://127.0.0.1:{port_of(server)}", StreamRules(open_s=2, silence_s=2, pong=b"pong"))
+    assert len(heard.notes) == 2
