@@ -229,3 +229,11 @@ def test_a_lost_bybit_book_names_its_symbol() -> None:
 def test_more_than_one_page_of_instruments_is_told() -> None:
     reply = {"retCode": 0, "result": {"list": [], "nextPageCursor": "next"}}
     assert "more than" in bybit.parse_instruments(json.dumps(reply).encode())[1]["*"]
+
+
+@pytest.mark.parametrize("before", [9, 10, 12])
+def test_a_change_of_okx_follows_exactly_the_one_before(before: int) -> None:
+    decode = okx.Decoder({BTC: Decimal("0.01")}).decode
+    decode(okx_book("snapshot", -1, 11, 0))
+    with pytest.raises(BookLost, match=f"gap: expected prevSeqId 11, got {before}"):
+        decode(okx_book("update", before, 13, 0))

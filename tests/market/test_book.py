@@ -576,3 +576,10 @@ def test_a_streamed_book_is_seen_to_the_last_level_it_shows() -> None:
     book.apply_diff(BookDiff("X", 3, 3, 2, 0, [(97.0, 0.0), (98.0, 0.0)], []))
     assert book.coverage_pct(Side.BUY) == pytest.approx(1.0)
     assert book.coverage_pct(Side.SELL) == pytest.approx(2.0)
+
+
+def test_an_older_snapshot_without_the_changes_that_lead_on_is_passed_over() -> None:
+    book = Book()
+    book.apply_snapshot(BookSnapshot(None, 10, 0, [(99.9, 1.0), (99.0, 1.0)], [(100.1, 1.0), (101.0, 1.0)]))
+    assert book.apply_snapshot(wide(9)) is None
+    assert (book.last_id, book.size_at(Side.BUY, 90.0)) == (10, None)
