@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bot.domain.market import BookDiff, BookSnapshot, Level
 from bot.domain.values import Side
 from bot.market import book as module
-from bot.market.book import BUCKETS, BUFFERED, SWEEP_AT, Book
+from bot.market.book import BUCKETS, BUFFERED, RECENT, SWEEP_AT, Book
 
 WALLS = Path(__file__).resolve().parents[1] / "fixtures/quant/walls.json"
 BIDS: list[Level] = [(99.0, 1.0), (98.0, 2.0), (97.0, 3.0)]
@@ -532,9 +532,10 @@ def test_a_lost_change_is_noticed_with_the_next_one(moves: list[Any], data: st.D
 
 
 def narrow() -> Book:
-    """Up to date with change 13, seen to 99 and 101."""
+    """Up to date with change 13, seen to 99 and 101; a snapshot was asked for after change 10."""
     book = Book()
     book.apply_snapshot(BookSnapshot(None, 10, 0, [(99.9, 1.0), (99.0, 1.0)], [(100.1, 1.0), (101.0, 1.0)]))
+    book.expect_snapshot()
     for number in (11, 12, 13):
         book.apply_diff(BookDiff("BTCUSDT", number, number, number - 1, 0, [(99.8, float(number))], []))
     return book
@@ -564,6 +565,18 @@ def test_an_older_snapshot_that_does_not_lead_to_the_same_book_is_passed_over(sn
     assert book.apply_snapshot(snapshot) is None
     assert (book.usable, book.last_id, book.bid) == (True, 13, 99.9)
     assert book.coverage_pct(Side.BUY) == pytest.approx(1.0)
+
+
+def test_a_snapshot_nobody_asked_for_or_that_comes_too_late_changes_nothing() -> None:
+    for changes in (None, RECENT + 1):
+        book = Book()
+        book.apply_snapshot(BookSnapshot(None, 10, 0, [(99.9, 1.0), (99.0, 1.0)], [(100.1, 1.0), (101.0, 1.0)]))
+        if changes is not None:
+            book.expect_snapshot()
+        for number in range(11, 11 + (changes or 3)):
+            book.apply_diff(BookDiff("BTCUSDT", number, number, number - 1, 0, [(99.8, float(number))], []))
+        assert book.apply_snapshot(wide(11)) is None
+        assert book.usable and book.coverage_pct(Side.BUY) == pytest.approx(1.0)
 
 
 def test_a_streamed_book_is_seen_to_the_last_level_it_shows() -> None:

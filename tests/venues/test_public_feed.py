@@ -93,8 +93,8 @@ class Heard:
     def __init__(self) -> None:
         self.frames: list[tuple[str, bytes]] = []
 
-    async def put(self, source: str, raw: bytes) -> None:
-        self.frames.append((source, raw))
+    async def put(self, source: str, *raws: bytes) -> None:
+        self.frames.extend((source, raw) for raw in raws)
 
     def of(self, source: str, kind: Any) -> list[Any]:
         return [msgspec.json.decode(raw, type=kind) for each, raw in self.frames if each == source]
