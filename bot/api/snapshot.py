@@ -121,9 +121,15 @@ class Live:
                     "value": msgspec.to_builtins(reading.value, enc_hook=_plain),
                     "reason": reading.reason,
                     **({} if providers is None else {"sources": self._sources(name, instrument, providers)}),
+                    **({"check": self._check(instrument)} if name == "liquidation_clusters" else {}),
                 }
             )
         return rows
+
+    def _check(self, instrument: str) -> dict[str, Any]:
+        """Our own model against the liquidations that the venue told of."""
+        told: dict[str, Any] = msgspec.to_builtins(self.view.forced_orders(instrument))
+        return told
 
     def _sources(self, name: str, instrument: str, providers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         now_ns, rows = self.engine.now_ns, []

@@ -130,6 +130,16 @@ def print_readings(rows: list[Row]) -> None:
         )
         table.add_row(*map(escape, cells))
     console.print(table)
+    for row in rows:
+        if row.get("check", {}).get("checked_count"):
+            console.print(_check_text(row["symbol"], row["check"]))
+
+
+def _check_text(symbol: str, check: Row) -> str:
+    return (
+        f"{symbol}: of {check['checked_usd']:,.0f} USD liquidated in {check['checked_count']} orders of the last day, "
+        f"{check['hit_share']:.0%} lay within 0.5 % of a cluster that our model had told (by chance: {check['chance_share']:.0%})"
+    )
 
 
 def _source_text(source: Row) -> str:

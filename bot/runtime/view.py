@@ -9,6 +9,7 @@ from bot.domain.instrument import Instrument
 from bot.domain.ports import MarketView
 from bot.domain.reading import Reading
 from bot.domain.values import TradingState
+from bot.market.liquidations import ForcedSummary
 from bot.market.state import Market
 from bot.trading.portfolio import Portfolio
 from bot.trading.state import State
@@ -58,6 +59,9 @@ class LiveView:
 
     def sources(self, name: str, instrument: str) -> Sequence[tuple[str, Reading[Any] | None]]:
         return self._market.sources(name, instrument, self.now_ns)
+
+    def forced_orders(self, instrument: str) -> ForcedSummary:
+        return self._market.forced_orders(instrument, self.now_ns)
 
     def other_readings(self, deciding: Reading[Any], instrument: str) -> Sequence[Reading[Any]]:
         return self._market.other_readings(deciding, instrument, self.now_ns)
