@@ -142,7 +142,7 @@ class Live:
                     "source": source,
                     "state": "MISSING" if reading is None else reading.state(now_ns),
                     "age_s": None if age_s is None else round(age_s, 3),
-                    "next_s": None if asked is None else round(asked["next_s"], 1),
+                    "next_s": None if asked is None or asked["next_s"] is None else round(asked["next_s"], 1),
                     "reason": (asked or {}).get("problem") or ("" if reading is None else reading.reason),
                 }
             )

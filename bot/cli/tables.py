@@ -144,6 +144,8 @@ def _check_text(symbol: str, check: Row) -> str:
 
 def _source_text(source: Row) -> str:
     again = "" if source["next_s"] is None else f", next in {source['next_s']:.0f} s"
+    if source["state"] == "MISSING" and source["reason"].startswith("not in plan"):
+        again = " (not in plan)"
     return f"{source['source']} {source['state']}{again}"
 
 

@@ -92,6 +92,7 @@ def test_the_smallest_plan_gives_what_it_sells_and_nothing_is_silently_off(
         assert "not in plan hobbyist" in source(rows["walls"], "coinglass")["reason"]
         assert "not in plan hobbyist" in source(rows["liquidation_clusters"], "coinglass")["reason"]
         assert rows["long_short"]["source"] == "venue"
+        assert rows["regime"]["state"] == "FRESH", "history was there at the start"
         interest = source(rows["oi_delta_5m"], "venue")  # its five minutes may not have passed yet
         assert interest["state"] == "FRESH" or "not known yet" in interest["reason"]
         assert engine.signal("edge", "long").status == 201

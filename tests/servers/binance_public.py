@@ -11,13 +11,14 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from bot.demo import BUNDLED_TAPE
-from bot.domain.values import NS
+from bot.domain.values import MS, NS
 from bot.runtime.clock import RealClock
 from bot.runtime.tape import Tape
 from tests.servers.venue_statistics import VenueStatisticsServer, World
@@ -48,7 +49,8 @@ class BinancePublic:
         self.snapshots = self.connections = 0
         self.silent = self.refusing = False
         self._lose = 0
-        self.statistics = VenueStatisticsServer(World(), RealClock().now_ns)
+        self._now_ns = RealClock().now_ns
+        self.statistics = VenueStatisticsServer(World(price=_past_price), self._now_ns)
         self._levels: dict[str, dict[str, str]] = {"b": {}, "a": {}}
         self._last_id = 0
         self._sockets: dict[web.WebSocketResponse, str] = {}
@@ -161,7 +163,8 @@ class BinancePublic:
                 if self._lose:
                     self._lose -= 1
                     continue
-            await self._send("market" if data["e"] in ("trade", "aggTrade") else "public", raw)
+            data["E"] = data["T"] = self._now_ns() // MS  # it happens now
+            await self._send("market" if data["e"] in ("trade", "aggTrade") else "public", json.dumps(message).encode())
             if self._loop.time() - started > next_mark:
                 next_mark += 1
                 await self._send("market", self._mark())
@@ -189,6 +192,11 @@ class BinancePublic:
                     await socket.send_str(raw.decode())
                 except (ConnectionError, RuntimeError):
                     self._sockets.pop(socket, None)
+
+
+def _past_price(at_ns: int) -> Decimal:
+    """Never the same for five minutes."""
+    return Decimal(61_700) + at_ns // (300 * NS) * 7919 % 400
 
 
 def _messages() -> Iterator[tuple[int, bytes]]:

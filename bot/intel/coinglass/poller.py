@@ -340,7 +340,9 @@ class CoinGlass:
             "call": call.id,
             "readings": [list(served) for served in call.serves],
             "last_s": None if state.got_ns is None else (now_ns - state.got_ns) / NS,
-            "next_s": max(0, due_ns - now_ns, state.not_before_ns - now_ns) / NS,
+            "next_s": None
+            if self._access.unsold(call.endpoint)
+            else max(0, due_ns - now_ns, state.not_before_ns - now_ns) / NS,
             "failures": state.failures,
             "problem": self._access.problem(call.endpoint) or state.problem,
         }
