@@ -21,8 +21,10 @@ def doctor(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Whether everything is there that the settings ask for: folder, venue, CoinGlass' key and plan; which source each reading has, and
-    which guards filter longs only. With an engine running, its readings too.
+    """Whether everything is there that the settings ask for.
+
+    Folder, venue, CoinGlass' key and plan; which sources each reading has, and which guards filter longs only. With an engine running, its
+    readings too.
 
     Example: python -m bot doctor --venue binanceusdm
     """

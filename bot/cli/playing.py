@@ -51,9 +51,11 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the engine in paper mode on a recording.
+    """Run the engine in paper mode: on a recording, or on a venue's public data (no key, no order).
 
     Example: python -m bot run --demo --speed 10
+
+    Example: python -m bot run --venue binanceusdm
     """
     settings = settings_of(
         files=config,

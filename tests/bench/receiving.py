@@ -2,7 +2,7 @@
 
 `python -m tests.bench.receiving WAY PORT CONNECTIONS FILE` writes a `Received` as JSON to the file. CPU is counted from the first message to the last.
 The ways: `websockets` is our driver, `picows` the same decoder and book behind that library, `ccxt` is ccxt.pro's watch_order_book,
-`engine` is our driver and the whole engine with every guard, on one core.
+`engine` is our driver and the whole engine with every guard, on one core: ten symbols of Binance traded, the same of Bybit and OKX beside.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from bot.app.settings import load_settings
 from bot.app.wiring import assemble
 from bot.domain.frames import Frame, Lane
 from bot.domain.instrument import Instrument
-from bot.exchanges import binance
+from bot.exchanges import binance, bybit, okx
 from bot.journal.writer import MemoryJournal
 from bot.market.state import Market
 from bot.runtime.clock import RealClock
 from bot.runtime.websocket import Stream
 from tests.bench.capture import Capture, read_capture
+from tests.bench.forms import CONTRACT
 
-SYMBOLS = tuple(f"S{number:02}USDT" for number in range(30))
+SYMBOLS = tuple(f"S{number:02}USDT" for number in range(10))
+VENUES = (binance.VENUE, bybit.VENUE, okx.VENUE)
 REPLY = b'{"result"'
 SUBSCRIBE = b'{"method":"SUBSCRIBE","params":["all"],"id":1}'
 
@@ -160,7 +162,9 @@ async def by_ccxt(port: int, meter: _Meter, capture: Capture) -> None:
 async def by_engine(port: int, meter: _Meter, capture: Capture, connections: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    instruments = [_renamed(capture.instrument, symbol) for symbol in SYMBOLS]
+    instruments, *others = (
+        [_renamed(capture.instrument, venue, symbol) for symbol in SYMBOLS] for venue in VENUES[:connections]
+    )
     settings = load_settings(overrides={"symbols": ",".join(each.unified for each in instruments)}, env={})
     clock = RealClock()
     parts = assemble(
@@ -170,6 +174,7 @@ async def by_engine(port: int, meter: _Meter, capture: Capture, connections: int
         session=1,
         last_seq=0,
         clock=clock,
+        others=[each for venue in others for each in venue],
         observers=(),
     )
     parts.engine.start_at(clock.now_ns())
@@ -189,7 +194,7 @@ async def by_engine(port: int, meter: _Meter, capture: Capture, connections: int
     async def put(connection: int, raw: bytes) -> None:
         if raw.startswith(REPLY):
             return
-        frame = Frame(clock.now_ns(), Lane.DATA, binance.VENUE, raw)
+        frame = Frame(clock.now_ns(), Lane.DATA, VENUES[connection], raw)
         of[id(frame)] = connection
         await inbox.put_data(frame)
 
@@ -212,7 +217,8 @@ async def by_engine(port: int, meter: _Meter, capture: Capture, connections: int
     await ending
     for task in tasks:
         task.cancel()
-    if parts.intake.bad_frames or not all(parts.view.market(each.id).usable for each in instruments):
+    ages = [parts.market.book_age_ns(venue, symbol, clock.now_ns()) for venue in VENUES for symbol in SYMBOLS]
+    if parts.intake.bad_frames or None in ages:
         raise RuntimeError(f"{parts.intake.bad_frames} frames could not be read, or a book is not usable")
 
 
@@ -225,11 +231,17 @@ class _Queued(_Listener):
             await self._put(raw)
 
 
-def _renamed(instrument: Instrument, symbol: str) -> Instrument:
+def _renamed(instrument: Instrument, venue: str, symbol: str) -> Instrument:
     base = symbol.removesuffix("USDT")
     unified = f"{base}/USDT:USDT"
     return msgspec.structs.replace(
-        instrument, id=f"{instrument.venue}:{symbol}", symbol=symbol, unified=unified, base=base
+        instrument,
+        id=f"{venue}:{symbol}",
+        venue=venue,
+        symbol=symbol,
+        unified=unified,
+        base=base,
+        contract_size=CONTRACT if venue == okx.VENUE else instrument.contract_size,
     )
 
 

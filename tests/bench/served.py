@@ -52,7 +52,7 @@ def timed(capture: Capture, plan: Plan, connection: int) -> list[Timed]:
     until_ns = None if plan.seconds is None else round(plan.seconds * NS)
     streams = []
     for number, symbol in enumerate(symbols):
-        shift_ns = number * NS // len(symbols)
+        shift_ns = (number * len(plan.symbols) + connection) * NS // (len(symbols) * len(plan.symbols))
         told = ((recv_ns - first_ns, raw) for recv_ns, raw in FORMS[form](frames, symbol))
         streams.append([(at + shift_ns, framed(raw)) for at, raw in told if until_ns is None or at <= until_ns])
     return list(merge(*streams))

@@ -19,12 +19,11 @@ import msgspec
 from tests.bench.capture import DEPTH, MIX
 from tests.bench.measure import Row, against, alone, percentile, skipped
 from tests.bench.processes import ENVIRONMENT, empty_folder
-from tests.bench.receiving import SYMBOLS, Received
+from tests.bench.receiving import SYMBOLS, VENUES, Received
 from tests.bench.served import Plan
 
 GOAL = 3.0
 PACED_S = 10.0
-VENUES = 3
 TIMEOUT_S = 120.0
 
 
@@ -98,11 +97,11 @@ def _beside_picows(rounds: int) -> list[Row]:
 
 
 def _many() -> list[Row]:
-    """Thirty symbols on three connections, the whole engine with every guard, on one core."""
-    symbols = tuple(SYMBOLS[number::VENUES] for number in range(VENUES))
-    run = _run("engine", Plan(symbols=symbols, seconds=PACED_S), connections=VENUES)
+    """Ten symbols on each of three venues, each in its own form, the whole engine with every guard, on one core."""
+    plan = Plan(symbols=(SYMBOLS,) * len(VENUES), forms=("binance", "bybit", "okx"), seconds=PACED_S)
+    run = _run("engine", plan, connections=len(VENUES))
     per_s = run.received.messages / run.received.wall_s
-    name = f"{len(SYMBOLS)} symbols, {VENUES} connections, {per_s:,.0f} messages a second"
+    name = f"{len(VENUES)} venues x {len(SYMBOLS)} symbols, {per_s:,.0f} messages a second"
     return [
         Row(f"{name}: share of one core", alone(run.share_pct, "%")),
         _ages("  age, sent to applied by the engine", [run]),
