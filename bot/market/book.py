@@ -180,7 +180,7 @@ class Book:
             return self._wait(diff)
         if diff.last_id <= last_id and (self._linked or diff.last_id < last_id):
             return None
-        reason = self._hole(diff, last_id)
+        reason = None if self._linked and diff.prev_id == last_id else self._hole(diff, last_id)
         if reason is None:
             self._bids.apply(diff.bids)
             self._asks.apply(diff.asks)
@@ -315,6 +315,14 @@ class Book:
     def ask_quantity(self) -> float | None:
         keys = self._asks.keys
         return self._asks.levels[-keys[-1]].quantity if keys else None
+
+    def top(self) -> tuple[float, float, float, float] | None:
+        """Best bid with its quantity, best ask with its; None where a side is empty."""
+        bids, asks = self._bids, self._asks
+        if not bids.keys or not asks.keys:
+            return None
+        bid, ask = bids.keys[-1], -asks.keys[-1]
+        return bid, bids.levels[bid].quantity, ask, asks.levels[ask].quantity
 
     def levels(self, side: Side, count: int) -> list[Level]:
         """At most `count` levels, best first."""

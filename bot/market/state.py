@@ -235,14 +235,9 @@ class InstrumentMarket:
             self._ofi_from_book(now_ns)
 
     def _ofi_from_book(self, now_ns: int) -> None:
-        bid, bid_quantity, ask, ask_quantity = (
-            self.book.bid,
-            self.book.bid_quantity,
-            self.book.ask,
-            self.book.ask_quantity,
-        )
-        if bid is not None and bid_quantity is not None and ask is not None and ask_quantity is not None:
-            self.ofi.update(bid, bid_quantity, ask, ask_quantity, now_ns)
+        top = self.book.top()
+        if top is not None:
+            self.ofi.update(*top, now_ns)
 
     def _forget_book(self) -> None:
         self.ofi.reset()
