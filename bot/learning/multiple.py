@@ -12,7 +12,7 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
     count, least = len(p_values), 1.0
     result = [1.0] * count
     for rank, i in enumerate(sorted(range(count), key=p_values.__getitem__, reverse=True)):
-        least = min(least, p_values[i] * count / (count - rank))
+        least = min(least, p_values[i] / ((count - rank) / count))
         result[i] = least
     return result
 

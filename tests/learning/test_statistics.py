@@ -74,11 +74,16 @@ def test_benjamini_hochberg() -> None:
     assert sum(p <= case["alpha"] / len(case["p"]) for p in case["p"]) == case["bonferroni_reject"]
 
 
+def test_at_the_edge_it_is_rejected() -> None:
+    assert multiple.rejected([0.0, 0.0, 1.0, 1.0, 1.0, 0.05], 0.1) == [True, True, False, False, False, True]
+
+
 @given(P)
 def test_benjamini_hochberg_is_that_of_statsmodels(p_values: list[float]) -> None:
     rejected, adjusted, _, _ = multipletests(p_values, alpha=0.1, method="fdr_bh")
     assert multiple.adjusted(p_values) == pytest.approx(list(adjusted))
-    assert multiple.rejected(p_values) == list(rejected)
+    if all(abs(p - 0.1) > 1e-9 for p in adjusted):  # at the very edge the two round differently
+        assert multiple.rejected(p_values) == list(rejected)
 
 
 @pytest.mark.parametrize("case", LEARNING["confidence_sequence"], ids=lambda case: f"n={case['n']}")
