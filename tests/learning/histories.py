@@ -65,7 +65,11 @@ class History:
         self._ids += 1
         signal_id = f"S{self._ids}"
         outcome = {**dict.fromkeys(abstains, "ABSTAIN"), **dict.fromkeys(by, "BLOCK")}
-        verdicts = [{"guard": g, "version": self.version, "outcome": outcome.get(g, "PASS")} for g in self.guards]
+        told = {"value": 1.25, "threshold": 1.1, "reading_source": "venue", "reading_age_s": 0.5, "reason": ""}
+        verdicts = [
+            {"guard": guard, "version": self.version, "outcome": outcome.get(guard, "PASS"), **told}
+            for guard in self.guards
+        ]
         idea = {"signal_id": signal_id, "direction": direction}
         self.say("SIGNAL", {**idea, "strategy": strategy}, symbol)
         decision = {"allowed": not by, "blocker": by[0] if by else None, "config_hash": self.rules}
