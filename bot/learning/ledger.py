@@ -250,7 +250,8 @@ class Ledger:
 
 def _asked(plain: tuple[Any, ...]) -> Asked:
     """Named. Tuples with names equal those without, which are made several times as fast."""
-    return Asked(*plain[:-1], tuple([Answer(*answer) for answer in plain[-1]]))
+    rules, strategy, symbol, direction, allowed, answers = plain
+    return Asked(rules, strategy, symbol, direction, allowed, tuple([Answer(*answer) for answer in answers]))
 
 
 def _guard_cells(asked: Asked) -> list[Cell]:
