@@ -167,7 +167,7 @@ class Ledger:
     # --- signals ---
 
     def _started(self, event: Event, data: Data) -> None:
-        self.rules = data["config_hash"]
+        self.rules = data.get("config_hash", self.rules)
 
     def _signal(self, event: Event, data: Data) -> None:
         self._strategy[data["signal_id"]] = data["strategy"]
