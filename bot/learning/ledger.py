@@ -6,7 +6,7 @@ Keys relied on, others are ignored:
     ENGINE_STARTED                  config_hash
     SIGNAL                          signal_id, strategy
     DECISION                        signal_id, direction, allowed, config_hash, verdicts: guard, version, outcome
-    RISK_LIMIT_BLOCK                signal_id, last_look: the limits refuse what the gate had allowed
+    RISK_LIMIT_BLOCK                signal_id; behind its DECISION the limits refuse what the gate had allowed
     SHADOW_OPENED, POSITION_OPENED  position_id, signal_id, those of `max_pain`, and of shadows tradable
     SHADOW_CLOSED                   position_id, pnl_usd, pnl_r, repeats, tradable
     POSITION_CLOSED                 position_id, pnl_usd, pnl_r, adopted
@@ -160,9 +160,8 @@ class Ledger:
             handler(self, event, event.data)
 
     def open_trades(self) -> Iterable[Asked]:
-        """The decisions whose shadows are not finished."""
-        shadows = (each for each in self._open.values() if each.shadow and each.signal_id in self._decided)
-        return [self._decided[each.signal_id][0] for each in shadows]
+        """The decisions whose positions or shadows are not finished."""
+        return [self._decided[each.signal_id][0] for each in self._open.values() if each.signal_id in self._decided]
 
     # --- signals ---
 
@@ -183,7 +182,7 @@ class Ledger:
     def _last_look(self, event: Event, data: Data) -> None:
         """The limits' block takes the place of their PASS."""
         decided = self._decided.get(data["signal_id"])
-        if not data.get("last_look") or decided is None or not decided[0].allowed:
+        if decided is None:
             return
         asked, block = decided
         self.asked[asked][block] -= 1

@@ -89,6 +89,13 @@ def test_one_guard_among_many_needs_more() -> None:
     assert among.judgement is NOT_ENOUGH and "among so many" in among.reason
 
 
+def test_a_guard_with_too_little_to_say_lowers_the_bar_for_no_other() -> None:
+    history = many(History(), [-2.0, 0.3, 0.2, -0.8], blocks=40)
+    many(history, [-1.0, -1.1], by="b", blocks=29)
+    value = row(score(history.ledger(), now_ns=history.now_ns)).value
+    assert value.p > 1e-6 and value.q == pytest.approx(3 * value.p)
+
+
 def test_trades_of_one_block_are_one_observation_whatever_their_symbols() -> None:
     history = History()
     for symbol, r in (("BTC/USDT:USDT", -1.0), (ETH, -2.0), (ETH, -3.0)):
@@ -131,6 +138,7 @@ def test_a_last_look_refusal_is_the_limits_block() -> None:
 
 def test_an_ordinary_block_of_the_limits_is_counted_once() -> None:
     history = History(["risk_limits", "a"])
+    history.say("RISK_LIMIT_BLOCK", {"signal_id": "S1"})  # the gate tells a guard's event before its decision
     signal_id = history.decide(by=["risk_limits"])
     history.say("RISK_LIMIT_BLOCK", {"signal_id": signal_id})
     assert row(score(history.ledger()), "risk_limits").blocks == 1
@@ -218,6 +226,7 @@ def test_not_a_trade_decided_by_other_rules_than_it_ended_by() -> None:
     history = History().start("old")
     shadow = history.open(history.decide(by=["a"]))
     history.start("new").refused(-2.0)
+    assert [row(score(history.ledger(), rules=rules)).still_open for rules in ("old", "new")] == [1, 0]
     history.close(shadow, -1.0)
     old, new = (row(score(history.ledger(), rules=rules)) for rules in ("old", "new"))
     assert (old.trades, old.left_out) == (0, {LeftOut.OTHER_RULES: 1})
