@@ -83,24 +83,23 @@ class _Side:
     def apply(self, changes: list[Level]) -> None:
         """Absolute sizes; 0 deletes, also what is not there. Only a price that is new needs more than a look-up."""
         levels, buckets, keys = self.levels, self.buckets, self.keys
-        get = levels.get
+        get, sign, anchor, per_bucket = levels.get, self.sign, self.anchor, self.per_bucket
         for price, quantity in changes:
             level = get(price)
             if level is not None:
                 buckets[level.bucket] += price * (quantity - level.quantity)
                 level.quantity = quantity
             elif quantity:
-                self._add(price, quantity)
+                insort(keys, price * sign)
+                bucket = int((anchor - price) * per_bucket)
+                if not 0 <= bucket < BUCKETS:
+                    bucket = 0 if bucket < 0 else BUCKETS
+                levels[price] = _Level(quantity, bucket)
+                buckets[bucket] += price * quantity
         while keys and not levels[abs(keys[-1])].quantity:
             del levels[abs(keys.pop())]
         if len(levels) > self.sweep_at:
             self._sweep()
-
-    def _add(self, price: float, quantity: float) -> None:
-        insort(self.keys, price * self.sign)
-        bucket = self._bucket(price)
-        self.levels[price] = _Level(quantity, bucket)
-        self.buckets[bucket] += price * quantity
 
     def _bucket(self, price: float) -> int:
         bucket = int((self.anchor - price) * self.per_bucket)

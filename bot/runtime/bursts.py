@@ -96,13 +96,17 @@ class Bursts(ClientConnection):
         at, end, limit = 0, len(data), protocol.max_message_size or 0
         while end - at >= 2:
             length, begin = data[at + 1], at + 2
-            if length >= _SHORT:
-                size = 2 if length == _SHORT else 8
-                if end - begin < size:
+            if length == _SHORT:
+                if end - begin < 2:
                     break
+                length = data[begin] << 8 | data[begin + 1]
+                begin += 2
+            elif length > _SHORT:
                 masked = length > _LONG  # which nothing from a server is: like what is too long, the library refuses it
-                length = int.from_bytes(data[begin : begin + size], "big")
-                begin += size
+                if not masked and end - begin < 8:
+                    break
+                length = int.from_bytes(data[begin : begin + 8], "big")
+                begin += 8
                 if masked or length > limit:
                     self._give_up(data[at:])
                     return

@@ -1,7 +1,8 @@
 """A client in a process of its own: from a websocket to the finished book, one way of several.
 
 `python -m tests.bench.receiving WAY PORT CONNECTIONS FILE` writes a `Received` as JSON to the file. CPU is counted from the first message to the last.
-The ways: `websockets` is our driver, `picows` the same decoder and book behind that library, `ccxt` is ccxt.pro's watch_order_book,
+The ways: `book` is our driver and the book alone, `websockets` the driver and the whole market state, `picows` the same state behind that
+library, `ccxt` is ccxt.pro's watch_order_book,
 `engine` is our driver and the whole engine with every guard, on one core: ten symbols of Binance traded, the same of Bybit and OKX beside.
 """
 
@@ -26,8 +27,10 @@ from bot.app.settings import load_settings
 from bot.app.wiring import assemble
 from bot.domain.frames import Frame, Lane
 from bot.domain.instrument import Instrument
+from bot.domain.market import BookDiff, BookSnapshot
 from bot.exchanges import binance, bybit, okx
 from bot.journal.writer import MemoryJournal
+from bot.market.book import Book
 from bot.market.state import Market
 from bot.runtime.clock import RealClock
 from bot.runtime.websocket import Stream
@@ -109,6 +112,27 @@ async def by_websockets(port: int, meter: _Meter, capture: Capture) -> None:
     with suppress(_Ended):
         await stream.run()
     _best(market, capture, meter)
+
+
+async def by_book(port: int, meter: _Meter, capture: Capture) -> None:
+    """Nothing but the book, as `watch_order_book` has it."""
+    book, took, decode = Book(), meter.took, binance.decode
+
+    def take(raw: bytes) -> None:
+        if raw.startswith(REPLY):
+            return
+        message = decode(raw)
+        if type(message) is BookDiff:
+            book.apply_diff(message)
+        elif type(message) is BookSnapshot:
+            book.apply_snapshot(message)
+        took(0)
+
+    stream = Stream("bench", f"ws://127.0.0.1:{port}/0", [SUBSCRIBE], _Listener(take), lambda: 0.0)
+    with suppress(_Ended):
+        await stream.run()
+    meter.done()
+    meter.received.best = (book.bid, book.ask)
 
 
 async def by_picows(port: int, meter: _Meter, capture: Capture) -> None:
@@ -256,7 +280,7 @@ def main() -> None:
 
     way, port, connections = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     meter, capture = _Meter(connections), read_capture()
-    ways = {"websockets": by_websockets, "picows": by_picows, "ccxt": by_ccxt}
+    ways = {"book": by_book, "websockets": by_websockets, "picows": by_picows, "ccxt": by_ccxt}
     if way != "ccxt":
         gc.set_threshold(GC_THRESHOLD)  # as `run` sets it; whoever calls ccxt has Python's own
     if way == "engine":

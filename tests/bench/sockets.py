@@ -1,11 +1,11 @@
 """From a websocket to the finished book: a server and a client, each a process of its own, on loopback.
 
-`websockets` or `picows` for the driver: picows hands a message over for about 10 µs less (the whole mix flat out 5.5 instead of 16 µs from
-socket to book, on two shared cores). It is not taken for now: thirty symbols at the capture's own rates (6,400 messages a second) cost the
-whole engine about a fifth of one core with `websockets`, of which picows would save some 6 points; it delivers from a callback, so
-that a full lane would have to pause reading by hand where our driver simply does not read; and it brings compiled packages for a
-path that works everywhere without. The price is goal 10: beside `watch_order_book` the driver is about twice as cheap, not three times. Who
-needs that changes one file, `runtime/websocket.py`.
+`websockets` or `picows` for the driver: picows hands a message over for less than a microsecond less where many come at once (the whole
+mix flat out 4.6 instead of 5.2 µs from socket to book, on two shared cores), and for some 20 µs less where each comes alone (31 instead
+of 53 µs, most of it waking up). It is not taken: three venues with thirty symbols at the capture's own rates cost the whole engine under
+a third of one core, of which picows would save a few points; it delivers from a callback, so that a full lane would have to pause
+reading by hand where our driver simply does not read; and it brings compiled packages for a path that works everywhere without. What
+makes the difference small is `runtime/bursts.py`. Who needs the rest changes one file, `runtime/websocket.py`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _beside_ccxt(rounds: int) -> list[Row]:
     name = "bytes through a socket to the book, flat out"
     ours, theirs = list[_Run](), list[_Run]()
     for _ in range(rounds):
-        ours.append(_run("websockets", Plan(kind=DEPTH, paced=False)))
+        ours.append(_run("book", Plan(kind=DEPTH, paced=False)))
         try:
             theirs.append(_run("ccxt", Plan(kind=DEPTH, paced=False, snapshots=False)))
         except ChildProcessError as error:
