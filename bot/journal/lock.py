@@ -97,7 +97,7 @@ def running_api(data_dir: Path) -> str | None:
     """Address of the engine that holds the folder; None when nobody does, or it has not said."""
     try:
         fd = os.open(data_dir / LOCK_FILE, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         return None if _flock(fd, fcntl.LOCK_SH) else _read(fd).get("api")
