@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.servers.listening import listening
+
 FIXTURES = Path(__file__).parents[1] / "fixtures/coinglass"
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -228,12 +230,5 @@ async def coinglass_server(now_ns: Callable[[], int]) -> AsyncIterator[CoinGlass
     server = CoinGlassServer(now_ns)
     app = web.Application()
     app.router.add_get("/{path:.*}", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as server.url:
         yield server
-    finally:
-        await runner.cleanup()

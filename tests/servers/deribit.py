@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.servers.listening import listening
+
 PATH = "/api/v2/public/get_book_summary_by_currency"
 
 
@@ -54,12 +56,5 @@ async def deribit_server(rows: list[dict[str, Any]]) -> AsyncIterator[DeribitSer
     server = DeribitServer(rows)
     app = web.Application()
     app.router.add_get(PATH, server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as server.url:
         yield server
-    finally:
-        await runner.cleanup()

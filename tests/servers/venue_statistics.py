@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.domain.values import MS, NS
+from tests.servers.listening import listening
 
 FIVE_NS, HOUR_NS, MINUTE_NS = 300 * NS, 3600 * NS, 60 * NS
 KEPT_NS = 30 * 24 * HOUR_NS
@@ -242,12 +243,5 @@ async def venue_statistics_server(world: World, now_ns: Callable[[], int]) -> As
     server = VenueStatisticsServer(world, now_ns)
     app = web.Application()
     app.add_routes(server.routes())
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as server.url:
         yield server
-    finally:
-        await runner.cleanup()
