@@ -2,7 +2,7 @@
 
 Variance ratio, robust z and rule are the engine's own; the other estimators are those of `estimators.py`. Monte-Carlo
 tables are drawn again, smaller and with a fixed seed, and must agree within what so few draws allow. Not here: what the
-tables say of other libraries' defaults, of looking at a test again and again, and of ladders.
+tables say of other libraries' defaults, of looking again and again (`learning/test_peeking.py`), and of ladders.
 """
 
 from __future__ import annotations
