@@ -20,16 +20,17 @@ figures: lumps of 1 bp (BTC, four figures) end 0.2 % from price, which widens no
 wider, as wide as a wall is allowed to be, and would show walls that are many small orders."""
 
 
-def _url(value: str) -> str:
+def _url(value: str, *schemes: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise ValueError("must be like https://host or ws://host:port")
+    if parts.scheme not in schemes or not parts.hostname or parts.port == 0:  # `port` raises for what is none
+        raise ValueError(f"must be like {schemes[-1]}://host or {schemes[0]}://host:port")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must hold no user name or password")
     return value
 
 
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(lambda value: _url(value, "http", "https"))]
+WsUrl = Annotated[str, AfterValidator(lambda value: _url(value, "ws", "wss"))]
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
@@ -38,7 +39,7 @@ class VenueSettings(Params):
     tape: UserPath | None = Field(None, description="folder of a recorded session; empty: the bundled recording")
     speed: float = Field(1.0, gt=0, le=10_000, description="how fast a tape is played")
     rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")
-    ws_url: Url | None = Field(None, description="another host for the venue's websockets (scheme, host, port)")
+    ws_url: WsUrl | None = Field(None, description="another host for the venue's websockets (scheme, host, port)")
     api_key: SecretStr | None = None
     secret: SecretStr | None = None
     password: SecretStr | None = None
@@ -48,7 +49,7 @@ class OtherVenueSettings(Params):
     """Of a venue whose books only show walls (`walls.venues`)."""
 
     rest_url: Url | None = Field(None, description="another host for its REST calls (scheme, host, port)")
-    ws_url: Url | None = Field(None, description="another host for its websockets (scheme, host, port)")
+    ws_url: WsUrl | None = Field(None, description="another host for its websockets (scheme, host, port)")
 
 
 class CoinglassSettings(CoinGlassParams):

@@ -19,7 +19,7 @@ from bot.domain.values import ABSTAIN
 from bot.intel.budget import SqliteBudget, default_path
 from bot.intel.coinglass.poller import CoinGlass
 from bot.intel.deribit import Deribit
-from bot.intel.provider import Inlet, Provider
+from bot.intel.provider import Inlet, Provider, run_again
 from bot.intel.venue_statistics import VENUES, VenueStatistics
 from bot.market.readings import COIN, COINGLASS, VENUE, rule_of
 from bot.market.walls import INSTITUTIONAL_USD
@@ -50,7 +50,8 @@ class Providers:
 
     def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What must run beside the engine, by name."""
-        parts = {f"provider {name}": provider.run() for name, provider in self.all.items()}
+        problem = self.inlet.problem
+        parts = {f"provider {name}": run_again(provider, problem(name)) for name, provider in self.all.items()}
         return {**parts, "readings": self.inlet.run()}
 
     def resume(self, reading: Reading[Any]) -> None:

@@ -7,7 +7,9 @@ complains about become frames, so that a recording holds both.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +17,7 @@ import msgspec
 from bot.domain.frames import IntelProblem, Source
 from bot.domain.reading import Reading
 
+AGAIN_S = 60.0
 WAITING = 1000  # readings and problems on their way into the engine, at most
 
 
@@ -31,6 +34,22 @@ class Provider(Protocol):
         """What it has asked and will: `provider` is its name, `asked` a list of `{readings: [[name, key], ...], last_s, next_s,
         failures, problem}`; what else it tells is its own."""
         ...
+
+
+async def run_again(
+    provider: Provider, report: Callable[[str], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """Until it is canceled: an error that nobody expected ends the provider's turn, not the engine's. What the error says may hold what
+    must not be told; where it came from does not."""
+    while True:
+        try:
+            await provider.run()
+            problem = "it ended"
+        except Exception as error:  # noqa: BLE001  guards go on without it, and trading does
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            problem = f"{type(error).__name__} in {Path(at.filename).name} line {at.lineno}"
+        report(f"a fault of this program: {problem}; it begins again in {AGAIN_S:g} s")
+        await sleep(AGAIN_S)
 
 
 class Inlet:

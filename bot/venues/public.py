@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from bot.domain.errors import VenueError
 from bot.domain.events import Event
-from bot.domain.frames import Frame, Lane
+from bot.domain.frames import FeedState, Frame, Lane, Source
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar
 from bot.domain.values import NS
@@ -24,6 +26,7 @@ from bot.runtime.websocket import StreamRules, backoff_s
 from bot.venues.venue_feed import Put, VenueFeed
 
 USD = frozenset({"USDT", "USDC", "USD"})
+AGAIN_S = 60.0
 OPEN_S = 10.0  # what another venue may take to answer before the start goes on without it
 
 
@@ -128,21 +131,39 @@ class PublicMarket:
         def parts_of(feed: VenueFeed) -> dict[str, Coroutine[Any, Any, None]]:
             return feed.parts(put, chance, self._age_of(feed, market), rules)
 
-        parts: dict[str, Coroutine[Any, Any, None]] = {}
-        for feed in self.feeds.values():
-            if feed in self._late:
-                parts[feed.venue] = self._join_late(feed, add_others, parts_of, chance)
-            elif feed.followed:
-                parts |= parts_of(feed)
+        home, *others = self.feeds.values()
+        parts = parts_of(home)
+        for feed in others:
+            parts[f"walls of {feed.venue}"] = self._run_other(feed, add_others, parts_of, put, chance)
         return parts
 
-    async def _join_late(
+    async def _run_other(
         self,
         feed: VenueFeed,
         add_others: Callable[[Sequence[Instrument]], None],
         parts_of: Callable[[VenueFeed], dict[str, Coroutine[Any, Any, None]]],
+        put: Put,
         chance: Callable[[], float],
     ) -> None:
+        """Trading does not end with a fault in what only shows walls: it is told, and begins again."""
+        await self._join_late(feed, add_others, chance)
+        while feed.followed:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for name, part in parts_of(feed).items():
+                        group.create_task(part, name=name)
+            except* Exception as faults:  # noqa: BLE001
+                kinds = ", ".join(sorted({type(fault).__name__ for fault in faults.exceptions}))
+                reason = f"a fault of this program: {kinds}"
+                down = FeedState(stream=f"all of {feed.venue}", up=False, reason=reason, venue=feed.venue)
+                await put(Source.FEED, msgspec.json.encode(down))
+            await asyncio.sleep(AGAIN_S)
+
+    async def _join_late(
+        self, feed: VenueFeed, add_others: Callable[[Sequence[Instrument]], None], chance: Callable[[], float]
+    ) -> None:
+        if feed not in self._late:
+            return
         failures = 0
         while feed in self._late:
             failures += 1
@@ -153,10 +174,6 @@ class PublicMarket:
                 continue
             self._late.remove(feed)
         add_others(feed.followed)
-        if feed.followed:
-            async with asyncio.TaskGroup() as group:
-                for name, part in parts_of(feed).items():
-                    group.create_task(part, name=name)
 
     def _age_of(self, feed: VenueFeed, market: Market) -> Callable[[str], float | None]:
         def age_s(symbol: str) -> float | None:

@@ -452,7 +452,7 @@ def test_what_this_version_cannot_do_is_said() -> None:
     ],
 )
 def test_what_is_set_without_effect_is_said(name: str) -> None:
-    value = "https://host:443" if name.endswith("url") else CANARY
+    value = f"{'wss' if 'ws_' in name else 'https'}://host:443" if name.endswith("url") else CANARY
     errors, notices = unsupported(load({f"BOT_{name.replace('.', '__').upper()}": value}))
     assert errors == [] and len(notices) == 1
     assert notices[0].startswith(f"{name} is set, but ")

@@ -291,7 +291,7 @@ async def test_a_venue_that_is_down_at_the_start_is_told_and_joins_with_the_same
         assert [text for text in market.problems if text.startswith("no walls of bybit yet")]
         assert market.others == []
         joined: list[Any] = []
-        parts = market._join_late(second, joined.extend, lambda feed: {}, lambda: 0.0)
+        parts = market._join_late(second, joined.extend, lambda: 0.0)
         task = asyncio.ensure_future(parts)
         await until(lambda: len(late.asked) >= 3)
         assert joined == [], "asked again and again"
