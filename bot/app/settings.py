@@ -314,6 +314,11 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
         errors.append("mode = live: live trading is not in this version; use mode = paper")
     if settings.venue.name not in VENUES:
         errors.append(f"venue.name = {settings.venue.name}: not in this version; there is {', '.join(VENUES)}")
+    others = settings.walls.venues or ()
+    if wrong := [name for name in others if name not in VENUES[1:]]:
+        errors.append(f"walls.venues = {', '.join(wrong)}: no such venue; there is {', '.join(VENUES[1:])}")
+    if len(set(others)) < len(others):
+        errors.append(f"walls.venues = {', '.join(others)}: a venue is named twice")
     errors.extend(_bars_lacking(settings))
     window = getattr(settings.guards, "session_window", None)
     if window is not None and not window.enabled and (window.hours or window.blackouts):

@@ -523,3 +523,19 @@ def test_an_equity_that_sums_would_not_be_exact_with_is_refused(usd: str) -> Non
     """Beyond 28 digits a fee would be lost in rounding."""
     assert "paper.equity_usd" in refused({"BOT_PAPER__EQUITY_USD": usd})
     assert load({"BOT_PAPER__EQUITY_USD": "1000000000000"}).paper.equity_usd == 10**12
+
+
+@pytest.mark.parametrize(
+    ("venues", "told"),
+    [
+        ("bybit,okx", None),
+        ("", None),
+        ("bybit,nonsense", "walls.venues = nonsense: no such venue; there is "),
+        ("tape", "walls.venues = tape: no such venue"),
+        ("okx,okx", "walls.venues = okx, okx: a venue is named twice"),
+    ],
+)
+def test_venues_of_walls_are_known_and_named_once(venues: str, told: str | None) -> None:
+    errors, _ = unsupported(load({"BOT_WALLS__VENUES": venues, "BOT_VENUE__NAME": "binanceusdm"}))
+    about = [error for error in errors if error.startswith("walls.venues")]
+    assert not about if told is None else about and told in about[0]
