@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     config: ConfigFiles = None,
-    venue: Annotated[str | None, typer.Option("--venue", help="where the market comes from (default: as set)")] = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="tape, binanceusdm, bybit or okx (default: as set)")
+    ] = None,
     symbols: Symbols = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,

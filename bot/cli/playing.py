@@ -33,7 +33,9 @@ def run(
     config: ConfigFiles = None,
     demo: Demo = False,
     mode: Annotated[str | None, typer.Option("--mode", help="paper or live (default: paper)")] = None,
-    venue: Annotated[str | None, typer.Option("--venue", help="where the market comes from (default: tape)")] = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="tape, binanceusdm, bybit or okx (default: tape)")
+    ] = None,
     tape: Annotated[
         Path | None, typer.Option("--tape", help="folder of a recording (default: the bundled one)")
     ] = None,

@@ -200,7 +200,8 @@ class Deribit:
                 reading = max_pain_reading(parse_summary(raw, coin), coin, self._now_ns())
             except (FeedError, aiohttp.ClientError, TimeoutError) as error:
                 kept.failures += 1
-                kept.problem = f"deribit {coin}: {type(error).__name__}: {_short(error)}"
+                late = f"no answer within {self._params.timeout_s:g} s"
+                kept.problem = f"deribit {coin}: {late if isinstance(error, TimeoutError) else _short(error)}"
                 self._tell(coin, kept)
             else:
                 kept.failures, kept.problem, kept.good_ns = 0, "", self._now_ns()

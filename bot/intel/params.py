@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from bot.domain.params import Params
-from bot.intel.coinglass.plans import Plan
 from bot.market.liquidation_model import LiquidationModelParams
 
 
@@ -28,7 +27,9 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 class CoinGlassParams(Params):
     base_url: str | None = Field(None, description="another host for CoinGlass")
-    plan: Plan | Literal["auto", "none"] = Field("auto", description="auto: as the provider says; none: never asked")
+    plan: Literal["auto", "none", "hobbyist", "startup", "standard", "professional", "enterprise"] = Field(
+        "auto", description="auto: as the provider says; none: never asked"
+    )
     timeout_s: float = Field(10.0, gt=0, le=60, description="for one answer")
     at_once: int = Field(4, ge=1, le=16, description="answers waited for at a time")
     wall_venues: tuple[str, ...] = Field(("Binance", "OKX", "Bybit"), description="whose large orders make walls")

@@ -168,6 +168,8 @@ class VenueStatistics:
     def _failed(self, job: _Job, error: Exception) -> float:
         job.failures += 1
         text = str(error)[:300].encode("unicode_escape").decode() or type(error).__name__
+        if isinstance(error, TimeoutError):
+            text = f"no answer within {self._params.timeout_s:g} s"
         self._missing(job, text)
         self._tell(f"{self._venue} {job.instrument.symbol} {job.name}", text)
         longest: float = min(job.every_s, self._params.backoff_s * 2.0 ** min(job.failures, 16))

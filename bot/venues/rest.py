@@ -42,8 +42,11 @@ class PublicRest:
             ):
                 body = await self._read(response)
                 status, retry = response.status, response.headers.get("Retry-After", "")
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise VenueError(f"{url} cannot be reached: {str(error) or type(error).__name__}") from None
+        except TimeoutError:
+            raise VenueError(f"{url} cannot be reached: no answer within {TIMEOUT_S:g} s") from None
+        except aiohttp.ClientError as error:
+            said = str(error).replace(" ssl:default", "")  # the client says so of plain addresses too
+            raise VenueError(f"{url} cannot be reached: {said or type(error).__name__}") from None
         if status in _ASKED_TO_WAIT:
             wait_s = float(retry) if retry.isdecimal() else 60.0
             self._silent_until = now + min(wait_s, LONGEST_SILENCE_S)

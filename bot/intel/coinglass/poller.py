@@ -27,6 +27,7 @@ from bot.intel.coinglass.calls import ABOUT_KEY, ABOUT_PAIRS, Call, calls_for
 from bot.intel.coinglass.client import Client
 from bot.intel.coinglass.envelope import Refusal, Why
 from bot.intel.coinglass.excuses import Excuses
+from bot.intel.coinglass.plans import Plan
 from bot.intel.params import CoinGlassParams
 from bot.intel.scheduler import Scheduler, Want
 from bot.market.flow import TakerParams
@@ -80,7 +81,7 @@ class CoinGlass:
         self._instruments, self._params, self._budget = instruments, params, budget
         self._put, self._report, self._now_ns, self._sleep = put, report, now_ns, sleep
         self._client = Client(params, key, budget, self._pausing, now_ns, speed)
-        self._access = Access(params.plan)
+        self._access = Access(params.plan if params.plan in ("auto", "none") else Plan(params.plan))
         self._board = Board(institutional_usd, taker or TakerParams(), walls or WallParams())
         self._excuses = Excuses()
         self._pairs: schema.Pairs = {}
