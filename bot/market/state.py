@@ -343,7 +343,7 @@ class Market:
         self._volumes = Volumes()
         self._day: int | None = None  # UTC day for which thresholds by volume are set
         self._by_symbol = {market.instrument.symbol: market for market in made}
-        self._others: dict[str, dict[str, OtherBook]] = {}  # by venue, by symbol
+        self.elsewhere: dict[str, dict[str, OtherBook]] = {}  # by venue, by symbol
         self.add_others(others)
         self._keys: dict[tuple[str, str], tuple[InstrumentMarket, str]] = {}  # of a reading's name and an instrument
 
@@ -351,7 +351,7 @@ class Market:
         """Books of other venues."""
         for each in instruments:
             if seen_by := [market for market in self._by_id.values() if market.instrument.base == each.base]:
-                self._others.setdefault(each.venue, {})[each.symbol] = OtherBook(each, seen_by, self._take_note)
+                self.elsewhere.setdefault(each.venue, {})[each.symbol] = OtherBook(each, seen_by, self._take_note)
 
     def apply(self, message: MarketMessage, now_ns: int) -> str:
         """The id of the instrument it was about. Raises FeedError for a symbol that is not followed, or a nameless
@@ -364,27 +364,24 @@ class Market:
 
     def apply_other(self, venue: str, message: MarketMessage, now_ns: int) -> None:
         """A message of a venue where nothing is traded."""
-        book = self._others[venue].get(message.symbol or "")
+        book = self.elsewhere[venue].get(message.symbol or "")
         if book is None:
             raise FeedError(f"symbol {message.symbol!r} of {venue} is not followed")
         _OTHER_HANDLERS[type(message)](book, message, now_ns)
 
     def book_age_ns(self, venue: str, symbol: str, now_ns: int) -> int | None:
         """None without a usable book."""
-        book = self._others[venue].get(symbol) if venue in self._others else self._by_symbol.get(symbol)
+        book = self.elsewhere[venue].get(symbol) if venue in self.elsewhere else self._by_symbol.get(symbol)
         return None if book is None or not book.book.usable else book.book_age_ns(now_ns)
 
     def expect_snapshot(self, venue: str, symbol: str) -> None:
         """A snapshot of this book was asked for, to see it farther."""
-        book = self._others[venue].get(symbol) if venue in self._others else self._by_symbol.get(symbol)
+        book = self.elsewhere[venue].get(symbol) if venue in self.elsewhere else self._by_symbol.get(symbol)
         if book is not None:
             book.book.expect_snapshot()
 
-    def is_other(self, venue: str) -> bool:
-        return venue in self._others
-
     def follows(self, venue: str, symbol: str) -> bool:
-        elsewhere = self._others.get(venue)
+        elsewhere = self.elsewhere.get(venue)
         return symbol in (self._by_symbol if elsewhere is None else elsewhere)
 
     def sample(self, now_ns: int) -> None:
@@ -409,8 +406,8 @@ class Market:
 
     def feed_down(self, reason: str, venue: str = "", carries: Sequence[str] = (), symbol: str = "") -> None:
         """Of one venue, stream or symbol, or of all. Raises FeedError for a symbol that is not followed."""
-        at_home = [] if self.is_other(venue) else list(self._by_id.values())
-        elsewhere = [book for name, books in self._others.items() if venue in ("", name) for book in books.values()]
+        at_home = [] if venue in self.elsewhere else list(self._by_id.values())
+        elsewhere = [book for name, books in self.elsewhere.items() if venue in ("", name) for book in books.values()]
         lost: list[InstrumentMarket | OtherBook] = [*at_home, *elsewhere]
         if symbol:
             lost = [each for each in lost if each.instrument.symbol == symbol]

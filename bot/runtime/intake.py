@@ -88,7 +88,8 @@ class Intake:
         try:
             if decode is not None:
                 said = decode(frame.raw)
-                if self._market.is_other(frame.source):
+                elsewhere = self._market.elsewhere
+                if elsewhere and frame.source in elsewhere:
                     return self._apply_elsewhere(frame.source, said, now_ns)
                 if type(said) is list:
                     return [message for each in said for message in self._apply_market(each, now_ns)]

@@ -282,18 +282,18 @@ def _rules(plan: StreamPlan) -> StreamRules:
 class _Listener:
     def __init__(self, feed: VenueFeed, plan: StreamPlan, put: Put) -> None:
         self._feed, self._plan, self._put = feed, plan, put
-        self._up = False
+        self._told: bool | None = None  # whether it delivers; nothing yet
 
     async def up(self, stream: str) -> None:
-        self._up = True
+        self._told = True
         self._depth(True)
         await self._tell(True)
         self._feed.began(self._plan)
 
     async def down(self, stream: str, reason: str) -> None:
-        """Told once; tries that fail afterwards are no news."""
-        if self._up:
-            self._up = False
+        """Told once, also where it never delivered; tries that fail afterwards are no news."""
+        if self._told is not False:
+            self._told = False
             self._depth(False)
             await self._tell(False, reason)
 

@@ -122,6 +122,27 @@ async def until(look: Callable[[], Any]) -> Any:
 # --- books ----------------------------------------------------------------------------------------------------------
 
 
+async def test_a_stream_that_never_comes_is_told_once_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.runtime.websocket.FIRST_WAIT_S", 0.0)
+    heard = Heard()
+    nobody = VenueFeed(bybit.EXCHANGE, "http://127.0.0.1:9", "ws://127.0.0.1:9", At())
+    nobody.follow([BTC])
+    tries = 0
+
+    def chance() -> float:
+        nonlocal tries
+        tries += 1
+        return 0.0
+
+    task = asyncio.gather(*nobody.parts(heard.put, chance, lambda symbol: None).values())
+    await until(lambda: tries >= 3)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    [told] = heard.of("feed", FeedState)
+    assert (told.up, told.venue) == (False, "bybit") and "cannot connect to ws://127.0.0.1:9" in told.reason
+    await nobody.close()
+
+
 @pytest.mark.parametrize(("age_s", "refused"), [(venue_feed.STALE_S, False), (venue_feed.STALE_S + 0.1, True)])
 async def test_a_book_that_stands_still_is_refused_and_asked_for_anew(age_s: float, refused: bool) -> None:
     heard, looks = Heard(), 0
