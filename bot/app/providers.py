@@ -59,7 +59,10 @@ class Providers:
             provider.resume(reading)
 
     def answer(self) -> list[dict[str, Any]]:
-        return [provider.answer() for provider in self.all.values()]
+        answers = [provider.answer() for provider in self.all.values()]
+        if self.inlet.lost:
+            answers.append({"provider": "inlet", "asked": [], "lost": self.inlet.lost})
+        return answers
 
     def _add_statistics(self) -> None:
         """The venue's own, at the address where it is traded on."""
