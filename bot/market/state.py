@@ -34,23 +34,11 @@ from bot.market.flow import (
     micro_usd,
 )
 from bot.market.liquidations import ForcedFlow, ForcedSummary
+from bot.market.other_book import COMPLETE, BookNote, OtherBook, age_of
 from bot.market.readings import COIN, MODEL, ReadingStore, own_reading, rule_of
 from bot.market.regime import RegimeMeter, RegimeParams
 from bot.market.volumes import DAY_NS, DAY_S, Volumes
 from bot.market.walls import INSTITUTIONAL_USD, WallParams, WallTracker
-
-COMPLETE = "complete and in sequence"
-
-
-class BookNote(Struct, frozen=True):
-    """A book became usable, or cannot be used and why: whoever feeds it must fetch a snapshot.
-
-    `of` is the instrument that is traded, where the book is one of another venue."""
-
-    instrument: str
-    usable: bool
-    reason: str
-    of: str = ""
 
 
 class MarketParams(Struct, frozen=True):
@@ -60,52 +48,6 @@ class MarketParams(Struct, frozen=True):
     walls: WallParams = WallParams()
     bars: BarParams = BarParams()
     regime: RegimeParams = RegimeParams()
-
-
-class OtherBook:
-    """The book of a coin on a venue where it is not traded. `seen_by` are the markets whose walls it belongs to."""
-
-    def __init__(
-        self, instrument: Instrument, seen_by: Sequence[InstrumentMarket], note: Callable[[BookNote], None]
-    ) -> None:
-        self.instrument, self.book = instrument, Book()
-        self._book_ns: int | None = None
-        self._seen_by, self._note = seen_by, note
-        for market in seen_by:
-            market.others[instrument.venue] = self.book
-
-    def on_snapshot(self, snapshot: BookSnapshot, now_ns: int) -> None:
-        was_usable = self.book.usable
-        self._after(was_usable, self.book.apply_snapshot(snapshot), now_ns)
-
-    def on_diff(self, diff: BookDiff, now_ns: int) -> None:
-        was_usable = self.book.usable
-        self._after(was_usable, self.book.apply_diff(diff), now_ns)
-
-    def on_trade(self, trade: TradePrint, now_ns: int) -> None:
-        usd = trade.price * trade.quantity
-        for market in self._seen_by:
-            market.walls.on_trade(trade.price, usd)
-
-    def ignore(self, message: MarketMessage, now_ns: int) -> None:
-        """What else a venue says of itself."""
-
-    def feed_down(self, reason: str, carries: Sequence[str] = ()) -> None:
-        if not carries or DEPTH in carries:
-            was_usable = self.book.usable
-            self.book.reset()
-            self._after(was_usable, reason if was_usable else None, 0)
-
-    def book_age_ns(self, now_ns: int) -> int | None:
-        """Since the last depth message."""
-        return _age(self._book_ns, now_ns)
-
-    def _after(self, was_usable: bool, reason: str | None, now_ns: int) -> None:
-        self._book_ns = now_ns
-        if reason is None and was_usable is not self.book.usable:
-            reason = COMPLETE
-        if reason is not None:
-            self._note(BookNote(self.instrument.id, self.book.usable, reason, self._seen_by[0].id))
 
 
 class InstrumentMarket:
@@ -288,14 +230,14 @@ class InstrumentMarket:
 
     def book_age_ns(self, now_ns: int) -> int | None:
         """Since the last depth message that left a usable book."""
-        return _age(self._book_ns, now_ns)
+        return age_of(self._book_ns, now_ns)
 
     def trade_age_ns(self, now_ns: int) -> int | None:
-        return _age(self._trade_ns, now_ns)
+        return age_of(self._trade_ns, now_ns)
 
     def mark_age_ns(self, now_ns: int) -> int | None:
         if self.venue_mark is not None:
-            return _age(self._mark_ns, now_ns)
+            return age_of(self._mark_ns, now_ns)
         return None if self.book.mid is None else self.book_age_ns(now_ns)
 
     @property
@@ -495,7 +437,3 @@ _OTHER_HANDLERS: dict[type, Callable[[OtherBook, Any, int], None]] = {
     MarkPrice: OtherBook.ignore,
     ForcedOrder: OtherBook.ignore,
 }
-
-
-def _age(since_ns: int | None, now_ns: int) -> int | None:
-    return None if since_ns is None else max(0, now_ns - since_ns)

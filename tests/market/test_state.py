@@ -19,7 +19,8 @@ from bot.domain.reading import MaxPain, ReadingState, Regime, Taker
 from bot.domain.values import NS, RegimeLabel, Side
 from bot.exchanges.binance import decode
 from bot.market.readings import own_reading
-from bot.market.state import BookNote, InstrumentMarket, Market, MarketParams
+from bot.market.other_book import BookNote
+from bot.market.state import InstrumentMarket, Market, MarketParams
 from bot.market.walls import WallParams
 
 CAPTURE = Path(__file__).resolve().parents[2] / "../shared/fixtures/market/hftbacktest/usdm_btcusdt_20240808.gz"
