@@ -1,4 +1,4 @@
-"""`run`: one engine from lock to summary. `replay`: the same engine over a tape, without a wall clock or a journal file.
+"""`run`: one engine from lock to summary. What `replay` (`replaying.py`) and `record live` (`recording.py`) share with it is here too.
 
 Start is recovery: lock the data folder, open and check the journal, assemble, then play. Stop order: refuse entries, cancel
 entry orders, drain the account lane, flush the journal, close sockets.
@@ -11,7 +11,7 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,29 +25,25 @@ from bot.app.kept_readings import KeptReadings
 from bot.app.logs import LogObserver
 from bot.app.providers import Providers
 from bot.app.public_data import open_public
-from bot.app.recorded import judged, manifest_of, why_not_again
+from bot.app.recorded import manifest_of
 from bot.app.restart import TAPE_ENDED, Past, Restart, Start, pages, rehearses
 from bot.app.settings import Settings
 from bot.app.terminal import Screen
-from bot.app.wiring import Parts, asking, assemble, build_guards, pick_instruments
+from bot.app.wiring import Parts, assemble, pick_instruments
 from bot.demo import BUNDLED_TAPE
 from bot.domain.errors import JournalError
 from bot.domain.events import Emit, text
 from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar
-from bot.domain.ports import Observer
-from bot.domain.trades import TradeRun
 from bot.domain.values import NS
 from bot.journal.digest import Digest
 from bot.journal.lock import InstanceLock, load_or_create_token
 from bot.journal.projection import Projection
-from bot.journal.writer import Journal, MemoryJournal
+from bot.journal.writer import Journal
 from bot.market.volumes import DAY_S
 from bot.runtime.clock import RealClock, TapeClock
-from bot.runtime.columns import ColumnTape, with_columns
 from bot.runtime.recorder import Recorder
-from bot.runtime.rerun import Rerun
 from bot.runtime.supervisor import supervise
 from bot.runtime.tape import Tape
 from bot.runtime.tape_feed import TapeFeed
@@ -168,81 +164,6 @@ async def open_market(settings: Settings) -> tuple[Played, RealClock | TapeClock
     return await open_public(settings, clock), clock
 
 
-def replay(
-    settings: Settings,
-    *,
-    progress: Callable[[int], None] | None = None,
-    observers: Sequence[Observer] = (),
-    columns: bool = True,
-    ask: Sequence[str] = (),
-) -> Outcome:
-    """Play a tape as fast as it goes. Same tape and settings, same digest. The tape of an engine with the same rules is played as it
-    was recorded, and the summary says whether the same was decided (`as_recorded`); else paper fills are computed anew.
-
-    `observers` are shown every event as it is noted; no file keeps them. `columns` may be used where they lie beside the tape.
-    `ask` names guards that are asked after every trade, see `trading/asking.py`; they change no decision.
-    """
-    tape = Tape.open(settings.venue.tape or BUNDLED_TAPE)
-    projection, digest = Projection(), Digest()
-    instruments = pick_instruments(settings, tape.instruments)
-    recorded, why_not = tape.manifest.engine, why_not_again(tape, build_guards(settings)[0])
-    rerun, session = None, 1
-    if recorded is not None and not why_not:
-        rerun, session = Rerun(), recorded.session
-        settings = settings.model_copy(update={"account": recorded.account})
-    elif columns:
-        tape = with_columns(tape)
-    parts = assemble(
-        settings,
-        instruments,
-        journal=MemoryJournal(keep=False),
-        session=session,
-        last_seq=0,
-        clock=TapeClock(),
-        others=_others(tape, settings),
-        unfollowed=_unfollowed(tape, instruments),
-        observers=(digest.update, _each(projection), *observers),
-        rerun=rerun,
-    )
-    asked = parts.intake.asked = asking(parts, ask) if ask else None
-    reason = TAPE_ENDED
-    if rerun is None:
-        frames = begin(parts, tape)
-        play(parts, tape.pieces() if isinstance(tape, ColumnTape) else frames, progress)
-        parts.stop(TAPE_ENDED)
-        parts.engine.run_now()
-    elif recorded is not None:
-        begin(parts, tape, begins_ns=recorded.began_ns)
-        reason = _play_again(parts, tape, rerun, recorded.reason)
-    finish(parts, reason, failed=False)
-    summary = summary_of(parts, projection, digest, tape)
-    if recorded is not None:
-        summary["as_recorded"] = judged(tape, summary["digest"], why_not, rerun)
-    if asked is not None:
-        summary["asked"] = asked.told()
-    return Outcome(summary, TAPE_ENDED)
-
-
-def _play_again(parts: Parts, tape: Tape, rerun: Rerun, reason: str | None) -> str:
-    """As it was recorded; returns why the engine ended."""
-    rerun.play(tape.taken(), parts.engine, parts.inbox, parts.venue)
-    if not rerun.stopped:  # it was killed
-        parts.stop(TAPE_ENDED)
-        parts.engine.run_now()
-    return reason or TAPE_ENDED
-
-
-def play(parts: Parts, pieces: Iterable[Frame | TradeRun], progress: Callable[[int], None] | None) -> None:
-    """Each run of trades is taken before the next is read: a lane full of them would need gigabytes."""
-    for piece in pieces:
-        if type(piece) is TradeRun or not parts.inbox.offer_data(piece):
-            parts.engine.run_now()
-            parts.inbox.offer_data(piece)
-            if progress is not None:
-                progress(parts.engine.frames)
-    parts.engine.run_now()
-
-
 @dataclass(frozen=True, slots=True)
 class _Earlier:
     """What earlier sessions left in the journal, so that the running engine answers as the journal would."""
@@ -288,10 +209,10 @@ class _Session:
             session=journal.session,
             last_seq=journal.last_seq,
             clock=clock,
-            others=_others(played, settings),
-            unfollowed=_unfollowed(played, instruments),
+            others=others_of(played, settings),
+            unfollowed=unfollowed_of(played, instruments),
             observers=(
-                *(_each(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
+                *(folding(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
                 *((played.on_events,) if isinstance(played, PublicMarket) else ()),
             ),
             trades_of=earlier.past.life if rehearses(start, earlier.past, settings.symbols) else None,
@@ -458,11 +379,11 @@ def finish(parts: Parts, reason: str, *, failed: bool) -> None:
     parts.engine.note(Emit(kind="ENGINE_STOPPED", source="engine", data=data))
 
 
-def _unfollowed(tape: Played, instruments: Mapping[str, Instrument]) -> frozenset[str]:
+def unfollowed_of(tape: Played, instruments: Mapping[str, Instrument]) -> frozenset[str]:
     return frozenset(on_tape.symbol for on_tape in tape.instruments if on_tape.id not in instruments)
 
 
-def _others(tape: Played, settings: Settings) -> list[Instrument]:
+def others_of(tape: Played, settings: Settings) -> list[Instrument]:
     """Whose books only show walls."""
     wanted = settings.walls.venues
     return [each for each in tape.others if wanted is None or each.venue in wanted]
@@ -512,7 +433,7 @@ def _facts(parts: Parts, tape: Played) -> dict[str, Any]:
     }
 
 
-def _each(projection: Projection) -> Callable[[Any], None]:
+def folding(projection: Projection) -> Callable[[Any], None]:
     def observe(events: Any) -> None:
         for event in events:
             projection.apply(event)

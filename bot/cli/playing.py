@@ -111,7 +111,7 @@ def replay(
         strategies_dir=strategies_dir,
     )
     checked(settings)
-    from bot.app.run import replay as replay_tape
+    from bot.app.replaying import replay as replay_tape
 
     progress = None if as_json or not sys.stderr.isatty() else _progress
     names = [name.strip() for name in (ask or "").split(",") if name.strip()]

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.app.run import replay
+from bot.app.replaying import replay
 from bot.app.settings import load_settings
 from bot.app.wiring import Parts, asking, assemble
 from bot.demo import BUNDLED_TAPE, DEMO_SETTINGS
@@ -314,7 +314,7 @@ def replayed(
     tape: Path, monkeypatch: pytest.MonkeyPatch, columns: bool, **options: Any
 ) -> tuple[dict[str, Any], list[bytes]]:
     kept = MemoryJournal()
-    monkeypatch.setattr("bot.app.run.MemoryJournal", lambda **_: kept)
+    monkeypatch.setattr("bot.app.replaying.MemoryJournal", lambda **_: kept)
     outcome = replay(
         load_settings(files=[DEMO_SETTINGS], overrides={"venue.tape": tape}, env={}), columns=columns, **options
     )

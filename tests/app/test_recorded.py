@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.app.run import Outcome, replay
+from bot.app.replaying import replay
+from bot.app.run import Outcome
 from bot.app.settings import Settings, load_settings
 from bot.domain.frames import Source
 from bot.runtime.tape import Tape

@@ -23,7 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from bot.app.run import play
+from bot.app.replaying import play
 from bot.app.settings import load_settings
 from bot.app.wiring import Parts, asking, assemble
 from bot.domain.events import Event

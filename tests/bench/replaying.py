@@ -7,7 +7,7 @@ import sys
 from statistics import median
 from time import perf_counter
 
-from bot.app.run import replay
+from bot.app.replaying import replay
 from bot.app.settings import load_settings
 from bot.demo import DEMO_SETTINGS
 from bot.domain.values import NS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.app.run import replay
+from bot.app.replaying import replay
 from bot.app.settings import load_settings
 from bot.domain.errors import ConfigError
 from bot.exchanges.binance import SNAPSHOT_STREAM

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.app.run import replay
+from bot.app.replaying import replay
 from bot.app.settings import Settings, load_settings
 from bot.demo import DEMO_SETTINGS
 from bot.domain.events import canonical
@@ -44,7 +44,7 @@ def test_a_replay_decides_what_the_run_decided_byte_for_byte(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     kept = MemoryJournal()
-    monkeypatch.setattr("bot.app.run.MemoryJournal", lambda **_: kept)
+    monkeypatch.setattr("bot.app.replaying.MemoryJournal", lambda **_: kept)
     outcome = replay(load_settings(files=[DEMO_SETTINGS], env={}))
     assert lines([event.to_dict() for event in kept.events]) == lines(paced.events)
     assert outcome.summary == replays[0]

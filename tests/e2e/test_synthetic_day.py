@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from bot.app.run import replay
+from bot.app.replaying import replay
 from bot.domain.events import Event
 from bot.domain.values import NS
 from bot.sim.presets import preset

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bot.app.run import replay
+from bot.app.replaying import replay
 from bot.domain.reading import OiDelta
 from bot.domain.values import NS, Direction
 from bot.market.regime import regime_of

@@ -18,8 +18,8 @@ from bot.domain.ports import MarketView
 from bot.domain.reading import MaxPain, ReadingState, Regime, Taker
 from bot.domain.values import NS, RegimeLabel, Side
 from bot.exchanges.binance import decode
-from bot.market.readings import own_reading
 from bot.market.other_book import BookNote
+from bot.market.readings import own_reading
 from bot.market.state import InstrumentMarket, Market, MarketParams
 from bot.market.walls import WallParams
 
