@@ -47,6 +47,7 @@ from bot.trading.exits.protection import StopParams
 from bot.trading.exits.walls import TargetParams
 from bot.trading.positions import EntryParams
 from bot.trading.risk import RiskParams
+from bot.trading.shadow.desk import ShadowParams
 from bot.trading.sizing import SizingParams
 from bot.venues.paper import PaperParams
 
@@ -138,6 +139,7 @@ class Settings(Params):
     hold: HoldParams = HoldParams()
     true_trend: TrueTrendParams = TrueTrendParams()
     exits: ExitParams = ExitParams()
+    shadow: ShadowParams = ShadowParams()
     taker: TakerParams = TakerParams()
     whale: WhaleParams = WhaleParams()
     walls: WallParams = WallParams()

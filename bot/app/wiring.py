@@ -41,6 +41,7 @@ from bot.domain.messages import (
     ResumeRequest,
     Sampled,
     SetTimer,
+    ShadowsMoved,
     StopRequest,
     TimerFired,
     UnwatchPrice,
@@ -66,15 +67,22 @@ from bot.runtime.watches import Watches
 from bot.trading.asking import Asking
 from bot.trading.correlation import Correlations
 from bot.trading.exits.desk import Exits
+from bot.trading.exits.opening import Liquidation
 from bot.trading.exits.protection import stop_fraction
 from bot.trading.exits.retarget import Retarget
 from bot.trading.fill_params import brackets_of
 from bot.trading.fills import Matching
 from bot.trading.gate import Gate
 from bot.trading.guards.base import GuardContext
+from bot.trading.latency import Latency
+from bot.trading.order_limits import check_order
 from bot.trading.orders import Orders
 from bot.trading.portfolio import Portfolio
-from bot.trading.positions import Positions
+from bot.trading.positions import LastLook, Positions
+from bot.trading.shadow.desk import Shadows
+from bot.trading.shadow.size import ShadowSize
+from bot.trading.shadow.venue import ShadowVenue
+from bot.trading.shadow.view import ShadowView, real
 from bot.trading.sizing import SizeRules
 from bot.trading.state import State
 from bot.trading.strategies.desk import Strategies
@@ -83,11 +91,12 @@ from bot.venues.paper import PaperVenue
 from bot.venues.reports import encode_report
 
 ROUTES: dict[type, tuple[str, ...]] = {
-    Sampled: ("state", "strategies", "exits"),
+    Sampled: ("state", "strategies", "exits", "shadow"),
     MoreSignals: ("strategies",),
     Signal: ("gate",),
     OutsideSignal: ("gate",),
-    Decision: ("positions", "exits"),
+    Decision: ("positions", "exits", "shadow"),
+    ShadowsMoved: ("shadow",),
     PlaceOrder: ("orders", "positions"),
     AmendOrder: ("orders", "positions"),
     CancelOrder: ("orders", "positions"),
@@ -114,6 +123,8 @@ ROUTES: dict[type, tuple[str, ...]] = {
     TimerFired: (),
 }
 VENUE_TIMERS = "venue"
+SHADOW_K = 1 << 19  # ids of shadows are numbered from here in each frame
+SHADOW_TRADES_KEPT = 2_000
 
 
 @dataclass(slots=True)
@@ -135,6 +146,7 @@ class Parts:
     state: State
     portfolio: Portfolio
     exits: Exits
+    shadows: Shadows
     intake: Intake
     executor: Executor
     venue: PaperVenue
@@ -256,6 +268,8 @@ def assemble(
     rules = size_rules(settings, instruments)
     exits = _exits(settings, portfolio, ids, rules)
     gate, orders = Gate(guards, ids, rules, identity, settings.stop), Orders()
+    shadow_ids = IdSource(account=settings.account, session=session, k=SHADOW_K)
+    shadows = _shadows(settings, venue, shadow_ids, rules, market, session)
     desks: list[Desk] = [
         Strategies(_strategies(settings), ids),
         gate,
@@ -263,10 +277,11 @@ def assemble(
         _positions(settings, portfolio, ids, rules),
         exits,
         state,
+        shadows,
     ]
     bus = Bus(desks, ROUTES, _sinks(log, commands, timers, watches), view)
     known = [*instruments.values(), *others]
-    intake = Intake(market, decoders_of(known), venue, watches, unfollowed)
+    intake = Intake(market, decoders_of(known), venue, watches, unfollowed, shadows.venue)
     handler: FrameHandler = intake if recorder is None else Before(recorder.take, intake)
     engine = Engine(
         inbox=inbox,
@@ -276,7 +291,7 @@ def assemble(
         view=view,
         handler=handler if rerun is None else rerun.before(handler),
         owners={VENUE_TIMERS: lambda key: venue.on_timer(key, market.market)},
-        numbered=(ids, log, view),
+        numbered=(ids, shadow_ids, log, view),
         commands=commands,
         outbox=executor if rerun is None else rerun,
         observers=(journal.put, *observers),
@@ -298,6 +313,7 @@ def assemble(
         state=state,
         portfolio=portfolio,
         exits=exits,
+        shadows=shadows,
         intake=intake,
         executor=executor,
         venue=venue,
@@ -312,7 +328,40 @@ def decoders_of(instruments: Sequence[Instrument]) -> dict[str, Callable[[], Dec
     return {venue: partial(exchange.decoder, instruments) for venue, exchange in exchanges().items()}
 
 
-def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules) -> Exits:
+def _shadows(
+    settings: Settings, venue: PaperVenue, ids: IdSource, rules: SizeRules, market: Market, session: int
+) -> Shadows:
+    """The desks of positions once more, with a portfolio, a venue and a view of their own."""
+    portfolio = Portfolio(Decimal(0), lambda name: _mark(market.market(real(name))), settings.fees.taker)
+    view = ShadowView(portfolio)
+    params = settings.paper
+    return Shadows(
+        orders=Orders(trades_kept=SHADOW_TRADES_KEPT),
+        positions=_positions(settings, portfolio, ids, rules, last_look=lambda wanted, view, rules: None),
+        exits=_exits(settings, portfolio, ids),
+        portfolio=portfolio,
+        view=view,
+        venue=ShadowVenue(
+            view.known,
+            settings.fees,
+            params,
+            Latency(params.latency_ms, params.latency_p99_ms),
+            volume_usd=venue.account.volume.usd,
+            trade_prefix=f"{session}S",
+        ),
+        size=ShadowSize(rules, settings.stop),
+        risk=settings.risk,
+        params=settings.shadow,
+        trails=settings.exits.trailing,
+    )
+
+
+def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules | None = None) -> Exits:
+    """Without `rules` no liquidation is looked out for."""
+    liquidation: Liquidation = lambda position: None  # noqa: E731
+    if rules is not None:
+        brackets = rules.brackets
+        liquidation = lambda position: portfolio.liquidation_price(position, brackets)  # noqa: E731
     return Exits(
         portfolio,
         ids,
@@ -322,11 +371,13 @@ def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeR
         hold=settings.hold,
         exits=settings.exits,
         fees=settings.fees,
-        liquidation=lambda position: portfolio.liquidation_price(position, rules.brackets),
+        liquidation=liquidation,
     )
 
 
-def _positions(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules) -> Positions:
+def _positions(
+    settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules, last_look: LastLook = check_order
+) -> Positions:
     return Positions(
         portfolio,
         ids,
@@ -335,6 +386,7 @@ def _positions(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: S
         true_trend=settings.true_trend,
         stop=settings.stop,
         rules=rules,
+        last_look=last_look,
     )
 
 

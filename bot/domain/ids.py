@@ -32,18 +32,21 @@ def account_tag(account: str) -> str:
 
 
 class IdSource:
-    """Hands out the ids of one frame. The engine calls `begin` with each frame it takes."""
+    """Hands out the ids of one frame. The engine calls `begin` with each frame it takes.
 
-    def __init__(self, *, account: str, session: int) -> None:
+    A second source of the same session numbers from behind `k`, so that the ids of one do not hang on how many the other gave."""
+
+    def __init__(self, *, account: str, session: int, k: int = 0) -> None:
+        self._first_k = k
         self._session = session
         self._account_and_session = account_tag(account) + base32(session, 5)
         self._frame = 0
         self._now_ns = 0
-        self._k = 0
+        self._k = k
         self._stamp = ""  # time, session and frame in 10, 4 and 8 letters, once one of them is asked for
 
     def begin(self, frame: int, now_ns: int) -> None:
-        self._frame, self._now_ns, self._k, self._stamp = frame, now_ns, 0, ""
+        self._frame, self._now_ns, self._k, self._stamp = frame, now_ns, self._first_k, ""
 
     def unique(self) -> str:
         return self._stamped() + self._next()

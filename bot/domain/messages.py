@@ -221,6 +221,10 @@ class Closed(Struct, frozen=True, kw_only=True):
     position_id: str
 
 
+class ShadowsMoved(Struct, frozen=True, kw_only=True):
+    """The market did something to a shadow: the desk `shadow` fetches it."""
+
+
 Message = (
     Signal
     | Decision
@@ -249,6 +253,7 @@ Message = (
     | EntryDone
     | Reduced
     | Closed
+    | ShadowsMoved
     | PlaceOrder
     | CancelOrder
     | AmendOrder

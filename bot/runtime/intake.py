@@ -46,6 +46,19 @@ class FillSource(Protocol):
         ...
 
 
+class Bystanders(Protocol):
+    """Positions that are only computed (trading/shadow): shown what a venue that fills orders is shown, while there are any of the
+    instrument."""
+
+    def watching(self, instrument: str) -> bool: ...
+    def on_trade(self, instrument: str, trade: TradePrint, market: MarketView, now_ns: int) -> None: ...
+    def on_book(self, instrument: str, message: BookDiff | BookSnapshot, market: MarketView, now_ns: int) -> None: ...
+    def on_mark(self, instrument: str, market: MarketView, now_ns: int) -> None: ...
+    def moved(self) -> Sequence[Message]:
+        """What the desks are to hear of it."""
+        ...
+
+
 class Asked(Protocol):
     """Whoever wants to know something after each trade that counts, and decides nothing (trading/asking.py)."""
 
@@ -67,8 +80,9 @@ class Intake:
         fills: FillSource,
         watches: Watches,
         unfollowed: frozenset[str] = frozenset(),
+        bystanders: Bystanders | None = None,
     ) -> None:
-        self._market, self._fills, self._watches = market, fills, watches
+        self._market, self._fills, self._watches, self._bystanders = market, fills, watches, bystanders
         self._make = dict(decoders)
         self._decoders = {venue: make() for venue, make in decoders.items()}
         self._unfollowed = unfollowed
@@ -105,7 +119,7 @@ class Intake:
         if run.symbol in self._unfollowed:
             return True
         instrument = self._market.by_symbol(run.symbol).id
-        if self._fills.watching(instrument) or self._watches.watching(instrument):
+        if self._fills.watching(instrument) or self._watches.watching(instrument) or self._is_followed(instrument):
             return False
         return self.asked is None or self.asked.in_bulk(instrument)
 
@@ -136,9 +150,25 @@ class Intake:
             self._fills.on_mark(instrument, self._market.market(instrument), now_ns)
         elif self._fills.watching(instrument):
             self._fill(message, instrument, now_ns)
+        moved = self._pass_by(message, instrument, now_ns) if self._is_followed(instrument) else ()
         if self._watches.watching(instrument):
-            return [*self._notes(), *self._touched(message, instrument)]
-        return self._notes() if self._market.notes else ()
+            return [*self._notes(), *self._touched(message, instrument), *moved]
+        return [*self._notes(), *moved] if moved or self._market.notes else ()
+
+    def _is_followed(self, instrument: str) -> bool:
+        return self._bystanders is not None and self._bystanders.watching(instrument)
+
+    def _pass_by(self, message: MarketMessage, instrument: str, now_ns: int) -> Sequence[Message]:
+        bystanders, market = self._bystanders, self._market.market(instrument)
+        assert bystanders is not None
+        match message:
+            case TradePrint() if message.aggregated is market.aggregated:
+                bystanders.on_trade(instrument, message, market, now_ns)
+            case BookDiff() | BookSnapshot():
+                bystanders.on_book(instrument, message, market, now_ns)
+            case MarkPrice():
+                bystanders.on_mark(instrument, market, now_ns)
+        return bystanders.moved()
 
     def _apply_elsewhere(
         self, venue: str, said: MarketMessage | Sequence[MarketMessage] | None, now_ns: int

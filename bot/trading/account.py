@@ -81,6 +81,10 @@ class Account:
         for at_ns, usd in traded:
             self.volume.add(at_ns, usd)
 
+    def forget(self, instrument: str) -> None:
+        """A position that is over, and its fills of the last minutes."""
+        self._holdings.pop(instrument, None)
+
     # --- what is booked --------------------------------------------------------------------------------------------
 
     def book(

@@ -8,7 +8,7 @@ and take-profits trigger on mark or last, then walk as takers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -74,7 +74,8 @@ class Matching:
     exceptions. Reduce-only orders outlive the position and expire when they would fill, as on Binance. Trade ids count
     up per instrument behind `trade_prefix`; a fill is booked once per id, so each life of an account needs its own.
 
-    Without `wallet_usd` there is no wallet to be too small: nothing is ever liquidated (shadow positions).
+    Without `wallet_usd` there is no wallet to be too small: nothing is ever liquidated (shadow positions). Fees go by what this
+    account has traded, or by what `volume_usd` says of another at an engine time.
     """
 
     def __init__(
@@ -85,9 +86,11 @@ class Matching:
         *,
         wallet_usd: Decimal | None = None,
         trade_prefix: str = "T",
+        volume_usd: Callable[[int], Decimal] | None = None,
     ) -> None:
         params = params or FillParams()
         self.account = Account(wallet_usd or _ZERO, brackets_of(instruments, params))
+        self._volume_usd = volume_usd or self.account.volume.usd
         self.now_ns = 0  # engine time, set before each call
         self._margined = wallet_usd is not None
         self._instruments = instruments
@@ -135,6 +138,21 @@ class Matching:
             if each.order.type is OrderType.LIMIT:
                 work.queue = Queue.behind(None)
             self._working.setdefault(each.order.instrument, {})[each.order.client_order_id] = work
+
+    def waits_for(self, instrument: str) -> Iterator[tuple[Order, bool]]:
+        """Its working orders, and whether any mark or book may do something to one, whatever the price: it has triggered, or
+        is a limit that has not met a usable book."""
+        for work in self._working.get(instrument, {}).values():
+            blind = work.order.type is OrderType.LIMIT and work.queue is None
+            yield work.order, work.triggered or blind
+
+    def forget(self, instrument: str) -> None:
+        """Everything of it, money that was booked aside: nobody will ask again."""
+        for kept in (self._working, self._trades):
+            kept.pop(instrument, None)
+        self._liquidating.discard(instrument)
+        self._takings.forget(instrument)
+        self.account.forget(instrument)
 
     # --- commands --------------------------------------------------------------------------------------------------
 
@@ -338,7 +356,7 @@ class Matching:
         order = work.order
         work.filled += quantity
         self._trades[order.instrument] = number = self._trades.get(order.instrument, 0) + 1
-        maker_rate, taker_rate = self._fees.rates(self.account.volume.usd(self.now_ns))
+        maker_rate, taker_rate = self._fees.rates(self._volume_usd(self.now_ns))
         rate = maker_rate if maker else taker_rate + (self._liquidation_fee if work.liquidation else 0)
         fee = price * quantity * rate
         self.account.book(order.instrument, order.side, price, quantity, fee, self.now_ns)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -19,11 +18,11 @@ from bot.domain.instrument import Round
 from bot.domain.messages import Message, OutsideSignal
 from bot.domain.ports import Guard, IdFactory, View
 from bot.domain.values import ABSTAIN, BLOCK, Decision, Signal, Verdict
-from bot.trading.exits.protection import StopParams, stop_distance
+from bot.trading.exits.protection import StopParams
 from bot.trading.guards.probation import Probation
 from bot.trading.guards.risk_limits import RiskLimits
 from bot.trading.risk import is_reversal
-from bot.trading.sizing import Sized, SizeRules, entry_price, multiplier, size
+from bot.trading.sizing import Sized, SizeRules, entry_price, multiplier, no_stop, rules_now, size
 
 REMEMBERED = 10_000  # ids of outside signals, so that a repeated one is refused
 
@@ -107,8 +106,8 @@ class Gate:
         reversal = is_reversal(signal, view.portfolio)
         sized, distance = Sized(Decimal(0), ""), Decimal(0)
         if not reversal and _blocker(verdicts) is None:
-            rules = self._rules_now(signal, view)
-            sized = Sized(Decimal(0), _no_stop(self._stop)) if rules is None else size(signal, view, rules, factor)
+            rules = rules_now(signal, view, self._rules, self._stop)
+            sized = Sized(Decimal(0), no_stop(self._stop)) if rules is None else size(signal, view, rules, factor)
             distance = Decimal(0) if rules is None else rules.stop
             if not sized.quantity:
                 self._refuse_size(verdicts, sized)
@@ -125,13 +124,6 @@ class Gate:
             stop_distance=distance,
         )
         return [_signal_event(signal), *errors, *self._events(decision, sized, view), decision]
-
-    def _rules_now(self, signal: Signal, view: View) -> SizeRules | None:
-        """With the distance that a stop of this entry will have; None where that is not known."""
-        if self._stop is None or self._stop.mode == "pct":
-            return self._rules
-        distance = stop_distance(view, signal.instrument, self._stop)
-        return None if distance is None else replace(self._rules, stop=distance)
 
     def _ask(self, guard: Guard, signal: Signal, view: View, errors: list[Emit]) -> Verdict:
         try:
@@ -196,15 +188,6 @@ class Gate:
             "signal_ts_ns": signal.ts_ns,
         }
         return _event("DECISION", signal, data, key=f"decision:{signal.signal_id}")
-
-
-def _no_stop(params: StopParams | None) -> str:
-    """Only stops that follow volatility can be unknown."""
-    return (
-        ""
-        if params is None
-        else f"no ATR yet: needs {params.atr_bars} closed bars of {params.atr_width_s} s and a book"
-    )
 
 
 def _blocker(verdicts: Sequence[Verdict]) -> str | None:

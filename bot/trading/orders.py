@@ -7,7 +7,7 @@ once per (instrument, trade id); a terminal order stays terminal; status never m
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -63,7 +63,9 @@ class _Entry:
 class Orders:
     name: ClassVar[str] = "orders"
 
-    def __init__(self) -> None:
+    def __init__(self, trades_kept: int = 20 * FINISHED_KEPT) -> None:
+        """`trades_kept` are remembered, so that a fill told twice is booked once."""
+        self._trades_kept = trades_kept
         self._orders: OrderedDict[str, _Entry] = OrderedDict()
         self._trades: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._finished = 0
@@ -116,7 +118,7 @@ class Orders:
         if trade in self._trades:
             return []
         self._trades[trade] = None
-        if len(self._trades) > 20 * FINISHED_KEPT:
+        if len(self._trades) > self._trades_kept:
             self._trades.popitem(last=False)
         entry = self._orders.get(fill.client_order_id)
         liquidating = _liquidating(fill, view) if entry is None and fill.liquidation else None
@@ -145,6 +147,12 @@ class Orders:
             },
         )
         return [emit, Executed(order=order, fill=fill)]
+
+    def forget(self, client_order_ids: Iterable[str]) -> None:
+        """No report about these will come."""
+        for each in client_order_ids:
+            entry = self._orders.pop(each, None)
+            self._finished -= entry is not None and entry.terminal
 
     # --- restart: the same from the journal, without answers ---
 

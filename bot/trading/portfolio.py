@@ -205,6 +205,18 @@ class Portfolio:
         if reason == "stop":
             self._last_stop_ns[position.instrument, position.direction] = now_ns
 
+    def forget(self, instrument: str) -> None:
+        """Everything of it but its money: nobody will ask again."""
+        position = self._positions.pop(instrument, None)
+        if position is not None:
+            del self._by_id[position.position_id]
+        self._entries = {key: each for key, each in self._entries.items() if each.order.instrument != instrument}
+        self._last_closed.pop(instrument, None)
+        self._last_close_ns.pop(instrument, None)
+        self._entries_today.pop(instrument, None)
+        for direction in Direction:
+            self._last_stop_ns.pop((instrument, direction), None)
+
     def _roll_day(self, now_ns: int) -> None:
         """The UTC day of engine time; it never goes back."""
         day = now_ns // DAY_NS

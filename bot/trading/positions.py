@@ -6,7 +6,7 @@ What protects and closes them is decided by the desk `exits`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import ClassVar
 
@@ -51,6 +51,9 @@ from bot.trading.position import Position
 from bot.trading.risk import Breach
 from bot.trading.sizing import SizeRules, limit_price
 
+LastLook = Callable[[Wanted, View, SizeRules], Breach | None]
+"""The limits that an entry is held against before it leaves."""
+
 
 class EntryParams(Params):
     max_slip_bps: Decimal = Field(Decimal(10), ge=0, le=500, description="limit beyond the opposite best price")
@@ -73,10 +76,12 @@ class Positions:
         true_trend: TrueTrendParams,
         stop: StopParams,
         rules: SizeRules,
+        last_look: LastLook = check_order,
     ) -> None:
         self._portfolio = portfolio
         self._ids = ids
         self._rules = rules
+        self._last_look = last_look
         self._entry, self._hold, self._true_trend, self._stop = entry, hold, true_trend, stop
         self._halted_for = ""  # the liquidation order that trading was halted for
 
@@ -115,7 +120,7 @@ class Positions:
             return [_expired_event(signal, expired)]
         order = self._entry_order(decision, view)
         wanted = _wanted(order, decision)
-        broken = check_order(wanted, view, self._rules)
+        broken = self._last_look(wanted, view, self._rules)
         if broken is not None:
             return [_refused_event(signal, broken)]
         self._portfolio.entry_sent(order, view.now_ns, risk_usd(wanted, self._rules.fee))

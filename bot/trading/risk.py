@@ -118,12 +118,12 @@ def capped(usd: Decimal, params: RiskParams) -> Decimal:
 
 def check_limits(signal: Signal, view: View, params: RiskParams) -> Breach | None:
     """The first limit that making this signal a trade would break."""
-    reversal = is_reversal(signal, view.portfolio)
-    broken = _state(view, reversal) or check_market(signal.instrument, view, params)
-    if broken or reversal:
-        return broken
+    if is_reversal(signal, view.portfolio):
+        return check_reversal(signal, view, params)
     return (
-        _blocked(signal, view)
+        _state(view)
+        or check_market(signal.instrument, view, params)
+        or _blocked(signal, view)
         or _occupied(signal, view)
         or _positions(view, params)
         or _cooldown(signal, view, params)
@@ -145,8 +145,13 @@ def in_short(signal: Signal, view: View) -> str:
     return f"{view.state}; ages: {told} ({market.mark_source}); {view.portfolio.entries_today(now_ns)} entries today"
 
 
-def _state(view: View, reversal: bool) -> Breach | None:
-    if view.state is TradingState.ACTIVE or (reversal and view.state is TradingState.REDUCING):
+def check_reversal(signal: Signal, view: View, params: RiskParams) -> Breach | None:
+    """The same of a signal that would close an open position: that is allowed as long as anything may be closed."""
+    return _state(view, TradingState.REDUCING) or check_market(signal.instrument, view, params)
+
+
+def _state(view: View, also: TradingState | None = None) -> Breach | None:
+    if view.state is TradingState.ACTIVE or view.state is also:
         return None
     return Breach(f"state is {view.state}: {view.state_reason}")
 

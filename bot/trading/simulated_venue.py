@@ -111,6 +111,22 @@ class SimulatedVenue:
         self._at(due_ns)
         self._publish(self._apply(command, market_of(command.order.instrument)))
 
+    def concerned(self, key: str) -> str | None:
+        """The instrument of what `key` stands for; None where nothing is scheduled under it."""
+        if key in self._settling:
+            return self._settling[key][0]
+        sent = self._in_flight.get(key)
+        return None if sent is None else sent[1].order.instrument
+
+    def forget(self, instrument: str) -> None:
+        """Everything of it, see `Matching.forget`. What was scheduled for it must not fire."""
+        of_it = [key for key, (_, sent) in self._in_flight.items() if sent.order.instrument == instrument]
+        for key in of_it:
+            del self._in_flight[key]
+        for key in [key for key, (of, _) in self._settling.items() if of == instrument]:
+            del self._settling[key]
+        self._matching.forget(instrument)
+
     def on_its_way(self) -> list[Order]:
         """Orders that were sent and have not arrived yet."""
         return [command.order for _, command in self._in_flight.values() if isinstance(command, PlaceOrder)]

@@ -7,7 +7,7 @@ gate's business.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from bot.domain.ports import View
 from bot.domain.reading import ReadingState
 from bot.domain.values import Direction, RegimeLabel, Signal
 from bot.trading.correlation import Correlations
+from bot.trading.exits.protection import StopParams, stop_distance
 from bot.trading.margin import Bracket
 from bot.trading.order_limits import Exposure, Wanted, check_liquidation, check_price, exposures
 from bot.trading.risk import RiskParams, Standing, drawdown, left_today, standing
@@ -73,6 +74,23 @@ class Sized(Struct, frozen=True):
     reason: str
     value: str | None = None
     threshold: str | None = None
+
+
+def rules_now(signal: Signal, view: View, rules: SizeRules, stop: StopParams | None) -> SizeRules | None:
+    """With the distance that a stop of this entry will have; None where that is not known."""
+    if stop is None or stop.mode == "pct":
+        return rules
+    distance = stop_distance(view, signal.instrument, stop)
+    return None if distance is None else replace(rules, stop=distance)
+
+
+def no_stop(params: StopParams | None) -> str:
+    """Why not. Only stops that follow volatility can be unknown."""
+    return (
+        ""
+        if params is None
+        else f"no ATR yet: needs {params.atr_bars} closed bars of {params.atr_width_s} s and a book"
+    )
 
 
 def multiplier(signal: Signal, view: View, params: SizingParams, blind: bool) -> float:

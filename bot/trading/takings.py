@@ -40,6 +40,9 @@ class Takings:
         gone, _ = of.get((side, level), (_ZERO, 0))
         of[side, level] = gone + quantity, now_ns + REFILL_NS
 
+    def forget(self, instrument: str) -> None:
+        self._taken.pop(instrument, None)
+
     def _still_gone(self, instrument: str, now_ns: int) -> dict[tuple[Side, float], tuple[Decimal, int]]:
         of = self._taken.get(instrument, {})
         return {level: taken for level, taken in of.items() if now_ns < taken[1]}

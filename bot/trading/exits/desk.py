@@ -87,7 +87,7 @@ class Exits:
     def on(self, message: Message, view: View) -> Sequence[Message]:
         match message:
             case Sampled():
-                return self._sampled(view)
+                return self.look_after(list(self._plans), view)
             case FirstFill(position_id=position_id):
                 return self._protect(self._position(position_id), view)
             case EntryDone(position_id=position_id):
@@ -111,6 +111,10 @@ class Exits:
 
     def plan(self, position_id: str) -> Plan | None:
         return self._plans.get(position_id)
+
+    def forget(self, position_id: str) -> None:
+        """Its plan; what it waits for comes to nothing."""
+        self._plans.pop(position_id, None)
 
     def _position(self, position_id: str) -> Position:
         position = self._portfolio.by_id(position_id)
@@ -279,9 +283,9 @@ class Exits:
 
     # --- once a second ---
 
-    def _sampled(self, view: View) -> list[Message]:
+    def look_after(self, position_ids: Iterable[str], view: View) -> list[Message]:
         answers: list[Message] = []
-        for position_id in list(self._plans):
+        for position_id in position_ids:
             known = self._known(position_id)
             if known is not None:
                 answers += self._minding.look_after(*known, view)

@@ -111,5 +111,14 @@ class Plan:
         """Nearest first."""
         return [self.tiers[number] for number in sorted(self.tiers) if self.tiers[number].open]
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is under way or waited for, and every target stands at its nominal price."""
+        stop = self.stop
+        still = not self.close_reason and not self.part and stop is not None and stop.seen
+        if not still or stop is None or stop.goal is not None or stop.pending is not None or not self.tiers:
+            return False
+        return all(not t.open or (t.before is None and t.order.price == t.nominal) for t in self.tiers.values())
+
     def in_tiers(self) -> Decimal:
         return sum((tier.remaining for tier in self.open_tiers()), Decimal(0))
