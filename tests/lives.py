@@ -119,7 +119,7 @@ def live(settings: Settings, tape: Tape, kills: Iterable[Kill] = ()) -> Account:
 def story(events: Iterable[Event]) -> list[Line]:
     """Everything that was decided and everything that came of it, in order: when, what, all of its data, and which event
     caused it. Ids hold the session's number, so each stands as the place where it first appeared. How sessions began and ended
-    is left out."""
+    is left out, and so are shadows: they stand at the back of their lines again, see `tests/trading/shadow/test_restart.py`."""
     ordinals: dict[str, int] = {}
     lines: list[Line] = []
     places: dict[int, int] = {}
@@ -135,7 +135,7 @@ def story(events: Iterable[Event]) -> list[Line]:
         return ordinal(value) if key.endswith("_id") else value
 
     for event in events:
-        if event.kind in LEFT_OUT or _starting(event, lines):
+        if event.kind in LEFT_OUT or event.kind.startswith("SHADOW_") or _starting(event, lines):
             continue
         places[event.seq] = len(lines)
         cause = None if event.cause is None else places.get(event.cause)

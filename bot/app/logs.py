@@ -157,6 +157,19 @@ def _closed(event: Event) -> str:
     )
 
 
+def _shadow_closed(event: Event) -> str | None:
+    """Of what a guard refused; twins of what was traded say nothing new."""
+    data = event.data
+    if data["blocker"] is None:
+        return None
+    saved = "saved" if data["pnl_r"] < 0 else "cost"
+    unfit = "" if data["tradable"] else " (it could not have been opened)"
+    return (
+        f"LEARN {data['blocker']} {saved} {abs(float(data['pnl_usd'])):.2f} USD: {event.symbol} would have closed by "
+        f"{data['reason']} with {data['pnl_r']:+.2f} R{unfit}"
+    )
+
+
 def _adjusted(event: Event) -> str:
     data = event.data
     why = (
@@ -172,13 +185,14 @@ def _book(event: Event) -> str:
     return f"order book of {event.symbol} {state}: {event.data['reason']}"
 
 
-_TELL: dict[str, Callable[[Event], str]] = {
+_TELL: dict[str, Callable[[Event], str | None]] = {
     "SIGNAL": _signal,
     "SIGNAL_EXPIRED": lambda e: f"signal expired: {e.data['reason']}",
     "DECISION": _decision,
     "BLIND_ENTRY": lambda e: f"BLIND entry in {e.symbol}: every data guard that applies abstained, size halved",
     "POSITION_OPENED": _opened,
     "POSITION_CLOSED": _closed,
+    "SHADOW_CLOSED": _shadow_closed,
     "FILL": _fill,
     "TP_ADJUSTED": _adjusted,
     "LADDER_MERGED": lambda e: f"ladder: tier {e.data['tier']} joins tier {e.data['into']}: {e.data['reason']}",

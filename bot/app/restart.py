@@ -21,18 +21,15 @@ from bot.domain.frames import Frame
 from bot.domain.instrument import Instrument
 from bot.domain.messages import FeedChanged, Message
 from bot.domain.orders import (
-    AmendOrder,
-    CancelOrder,
     Fill,
     Funding,
-    OrderCommand,
-    OrderStatus,
     OrderUpdate,
     PlaceOrder,
 )
 from bot.trading.exits.recall import number
-from bot.trading.orders import ANSWERS, NEVER_ARRIVED
-from bot.trading.recall import Recall, Told
+from bot.trading.orders import ANSWERS
+from bot.trading.recall import Recall, Told, lost
+from bot.trading.shadow.recall import ShadowRecall
 from bot.trading.state import RESUMABLE
 from bot.venues.reports import decode_report
 
@@ -115,7 +112,9 @@ class Restart:
         self._parts, self.start, self._past = parts, start, past
         self._ids = {instrument.unified: instrument.id for instrument in instruments.values()}
         self.rehearses = rehearses(start, past, self._ids)
-        self.recall = Recall(parts.portfolio, parts.orders, parts.state, self._ids, parts.settings.fees.taker)
+        fee = parts.settings.fees.taker
+        self.recall = Recall(parts.portfolio, parts.orders, parts.state, self._ids, fee)
+        self._shadows = ShadowRecall(parts.shadows, self._ids, fee)
 
     async def read(self, journal: Reader) -> None:
         """Fold the account's life; of a life that is over only what an operator ordered."""
@@ -146,6 +145,7 @@ class Restart:
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
             self.recall.apply(event)
+            self._shadows.apply(event)
             self._parts.log.recall(event)
 
     def begin(self, frames: Iterator[Frame], first_ns: int) -> Iterator[Frame]:
@@ -202,7 +202,8 @@ class Restart:
             for each in parts.view.instruments()
             if parts.view.market(each.id).usable
         ]
-        return [*books, *parts.exits.recall(self.recall.plans.values(), parts.view)]
+        own = parts.exits.recall(self.recall.plans.values(), parts.view)
+        return [*books, *own, *self._shadows.resume(parts.view)]
 
     def _missing(self, reports: Sequence[Frame]) -> list[Frame] | None:
         """What the venue reported after the journal's last report; None if it did not report the same before."""
@@ -224,25 +225,13 @@ class Restart:
             if isinstance(command, PlaceOrder) and order.leg != "entry":
                 parts.venue.send(command, now_ns)
             else:
-                parts.report(_lost(command))
+                parts.report(lost(command))
 
 
 def rehearses(start: Start, past: Past, followed: Container[str]) -> bool:
     """`followed` are unified symbols: an order in any other could not be placed again."""
     whole = past.tape_session == past.life and all(symbol in followed for symbol in past.symbols)
     return start is Start.RESUME and whole
-
-
-def _lost(command: OrderCommand) -> OrderUpdate:
-    """An entry that was on its way is over; a change or cancel that was is refused, so that it is decided anew."""
-    what = {PlaceOrder: "place", CancelOrder: "cancel", AmendOrder: "amend"}[type(command)]
-    return OrderUpdate(
-        client_order_id=command.order.client_order_id,
-        instrument=command.order.instrument,
-        status=OrderStatus.CANCELED if what == "place" else OrderStatus.REJECTED,
-        command=what,
-        reason=NEVER_ARRIVED,
-    )
 
 
 def _told(frame: Frame) -> Told:

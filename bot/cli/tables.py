@@ -255,6 +255,36 @@ def print_why(story: Row | None) -> None:
             f"{float(close['pnl_usd']):+.2f} USD ({close['pnl_r']:+.2f} R), fees {float(close['fees_usd']):.2f} USD, "
             f"funding {funding}"
         )
+    if story.get("shadow") is not None:
+        _print_shadow(story["shadow"], twin=bool(story["decision"] and story["decision"]["allowed"]))
+
+
+def _print_shadow(shadow: Row, *, twin: bool) -> None:
+    """What would have become of it."""
+    what = "the same on paper beside it" if twin else "had it been taken"
+    of = f" (counted for that of signal {shadow['of']}, with {shadow['repeats']} repeats)" if shadow["of"] else ""
+    about = shadow["closed"] or shadow["opened"] or shadow["expired"]
+    unfit = "" if about is None or about["tradable"] else f"; it could not have been: {about['why_not']}"
+    console.print(f"shadow, {what}{of}: {_shadow_result(shadow)}{unfit}")
+    for step in shadow["steps"]:
+        told = ", ".join(f"{key} {value}" for key, value in step.items() if key not in ("seq", "ts", "position_id"))
+        console.print(f"  {clock_text(step['ts'])} {told}")
+
+
+def _shadow_result(shadow: Row) -> str:
+    if shadow["expired"] is not None:
+        return f"not entered: {shadow['expired']['reason'] or 'no room'}"
+    if shadow["opened"] is None:
+        return "on its way in"
+    opened = shadow["opened"]
+    entered = f"{opened['direction']} {opened['quantity']} at {opened['entry_price']}"
+    if shadow["closed"] is None:
+        return f"{entered}, still open"
+    close = shadow["closed"]
+    return (
+        f"{entered}, closed by {close['reason']} at {close['exit_price']} after {close['held_s']:.1f} s: "
+        f"{float(close['pnl_usd']):+.2f} USD ({close['pnl_r']:+.2f} R)"
+    )
 
 
 def _decision_line(story: Row) -> str:

@@ -14,6 +14,8 @@ import orjson
 
 from bot.domain.events import Event, canonical
 from bot.journal.records import Data, OrderRecord, OrderState, PositionRecord, PositionState, SignalRecord, Totals
+from bot.journal.shadows import KINDS as SHADOW_KINDS
+from bot.journal.shadows import ShadowRecord
 
 _ORDER_STATES = {
     "ORDER_SENT": OrderState.SENT,
@@ -80,6 +82,7 @@ class Projection:
             "POSITION_CLOSED": self._position_closed,
             "FUNDING": self._funding,
             "MAX_PAIN_RESULT": self._max_pain_result,
+            **dict.fromkeys(SHADOW_KINDS, self._shadow),
             "STRATEGY_ERROR": self._strategy_error,
             "STRATEGY_OFF": self._strategy_error,
         }
@@ -130,7 +133,7 @@ class Projection:
     def why(self, signal_or_symbol: str) -> Data | None:
         """The whole story of a signal, or of a symbol's last one; None when neither is remembered."""
         signal = self._signals.get(signal_or_symbol) or self._signals.get(self._latest.get(signal_or_symbol, ""))
-        return None if signal is None else _story(signal)
+        return None if signal is None else _story(signal) | {"shadow": self._shadow_of(signal)}
 
     # --- fold ---
 
@@ -242,6 +245,20 @@ class Projection:
     def _strategy_error(self, event: Event, data: Data) -> None:
         off = event.kind == "STRATEGY_OFF"
         self._strategies[data["strategy"]] = {"errors": data["errors"], "error": data["error"], "off": off}
+
+    def _shadow(self, event: Event, data: Data) -> None:
+        signal = self._signals.get(event.corr or "")
+        if signal is not None:
+            signal.shadow = signal.shadow or ShadowRecord()
+            signal.shadow.apply(event, data)
+
+    def _shadow_of(self, signal: SignalRecord) -> Data | None:
+        """Its own, or the one that it was counted for."""
+        record = signal.shadow
+        if record is None or record.of is None:
+            return None if record is None else {"of": None, **record.view()}
+        other = self._signals.get(record.of)
+        return {"of": record.of, **(record if other is None or other.shadow is None else other.shadow).view()}
 
     # --- records ---
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.domain.events import text
 from bot.domain.values import NS, Direction, Side
+from bot.journal.shadows import ShadowRecord
 
 Data = dict[str, Any]
 ZERO = Decimal(0)
@@ -270,6 +271,7 @@ class SignalRecord:
     expired: Data | None = None
     refused: Data | None = None  # by the limits, last before the wire
     position: PositionRecord | None = None  # what its entry order is for
+    shadow: ShadowRecord | None = None
 
     def outcome(self) -> str:
         if self.expired is not None:

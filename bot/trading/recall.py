@@ -21,6 +21,8 @@ from bot.domain.orders import (
     Funding,
     Order,
     OrderCommand,
+    OrderStatus,
+    OrderUpdate,
     PlaceOrder,
     Transfer,
 )
@@ -66,10 +68,12 @@ class VenueState:
 
 
 class Recall:
-    """`instruments` maps unified symbols to ids; `fee` is the taker's, a fraction. Feed it every event of the life in order."""
+    """`instruments` maps unified symbols to ids; `fee` is the taker's, a fraction. Feed it every event of the life in order.
+
+    Without `state` it is the shadow book's (`trading/shadow/recall.py`), which says what each event is to it: see `fold`."""
 
     def __init__(
-        self, portfolio: Portfolio, orders: Orders, state: State, instruments: Mapping[str, str], fee: Decimal
+        self, portfolio: Portfolio, orders: Orders, state: State | None, instruments: Mapping[str, str], fee: Decimal
     ) -> None:
         self._portfolio, self._orders, self._state = portfolio, orders, state
         self._instruments, self._fee = dict(instruments), fee
@@ -98,8 +102,13 @@ class Recall:
 
     def apply(self, event: Event) -> None:
         symbol = event.symbol or ""
-        data, instrument = event.data, self._instruments.get(symbol, symbol)  # what is not followed goes by its symbol
-        self._state.recall(event, self._instruments.get(symbol, ""))
+        if self._state is not None:
+            self._state.recall(event, self._instruments.get(symbol, ""))
+        self.fold(event, self._instruments.get(symbol, symbol))  # what is not followed goes by its symbol
+
+    def fold(self, event: Event, instrument: str) -> None:
+        """An event about this instrument, whatever its symbol is."""
+        data = event.data
         handler = self._handlers.get(event.kind)
         if handler is not None:
             handler(event, data, instrument)
@@ -268,6 +277,18 @@ class Recall:
         position = self._portfolio.by_id(data["position_id"])
         if position is not None:
             self._portfolio.closed(position, event.ts, data["reason"])
+
+
+def lost(command: OrderCommand) -> OrderUpdate:
+    """An entry that was on its way is over; a change or cancel that was is refused, so that it is decided anew."""
+    what = {PlaceOrder: "place", CancelOrder: "cancel", AmendOrder: "amend"}[type(command)]
+    return OrderUpdate(
+        client_order_id=command.order.client_order_id,
+        instrument=command.order.instrument,
+        status=OrderStatus.CANCELED if what == "place" else OrderStatus.REJECTED,
+        command=what,
+        reason=NEVER_ARRIVED,
+    )
 
 
 @dataclass(slots=True)

@@ -36,13 +36,15 @@ from bot.domain.params import Params
 from bot.domain.ports import Desk, View
 from bot.domain.values import BLOCK, Decision, Direction, Signal
 from bot.trading.exits.desk import Exits
+from bot.trading.exits.recall import PlanRecall
 from bot.trading.exits.walls import institutional
 from bot.trading.guards.risk_limits import RiskLimits
 from bot.trading.orders import Orders
 from bot.trading.portfolio import Portfolio
 from bot.trading.positions import Positions
+from bot.trading.recall import VenueState, lost
 from bot.trading.risk import RiskParams, check_reversal
-from bot.trading.shadow.record import Shadow
+from bot.trading.shadow.record import Shadow, reversal
 from bot.trading.shadow.size import Entry, ShadowSize
 from bot.trading.shadow.venue import ShadowVenue
 from bot.trading.shadow.view import ShadowView, stand_in
@@ -76,7 +78,7 @@ class Shadows:
         params: ShadowParams,
         trails: bool,
     ) -> None:
-        self._orders, self._exits, self._portfolio = orders, exits, portfolio
+        self.orders, self._exits, self.portfolio = orders, exits, portfolio
         self._view, self._size, self._risk, self._params, self._trails = view, size, risk, params, trails
         self.venue = venue
         self._routes: dict[type, tuple[Desk, ...]] = {
@@ -109,6 +111,29 @@ class Shadows:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    # --- restart ---
+
+    def resume(
+        self,
+        shadows: Iterable[Shadow],
+        plans: Iterable[PlanRecall],
+        state: VenueState,
+        in_flight: Iterable[OrderCommand],
+        view: View,
+    ) -> list[Message]:
+        """Go on with these. What was on its way to the venue is sent again if it protects or closes, else refused."""
+        self._view.of = view
+        self.venue.restore(state.held, state.working)
+        for shadow in shadows:
+            self._take(shadow)
+        answers = self._run(self._exits.recall(plans, self._view))
+        for command in in_flight:
+            if isinstance(command, PlaceOrder):
+                self.venue.send(command, view.now_ns)
+            else:
+                answers += self._run((lost(command),))
+        return answers + self._run(())
 
     # --- a signal ---
 
@@ -159,7 +184,7 @@ class Shadows:
             replace(_to(decision, name), allowed=True, reversal=True, blocker=None, quantity=Decimal(0))
             for name in against
         ]
-        return self._run(told)
+        return [reversal(decision, len(told)), *self._run(told)]
 
     # --- time ---
 
@@ -249,7 +274,7 @@ class Shadows:
         if shadow is None:
             return
         self._restless[name] = None
-        if self._portfolio.position(name) is None and not self._portfolio.pending(name):
+        if self.portfolio.position(name) is None and not self.portfolio.pending(name):
             answers.append(shadow.expired("its entry found nothing to fill with"))
             self._forget(name)
 
@@ -264,8 +289,8 @@ class Shadows:
             del self._of[shadow.instrument, shadow.direction]
         self.venue.forget(name)
         self._exits.forget(shadow.position_id)
-        self._orders.forget(shadow.orders)
-        self._portfolio.forget(name)
+        self.orders.forget(shadow.orders)
+        self.portfolio.forget(name)
         del self._view.known[name]
 
 

@@ -8,13 +8,36 @@ from typing import Any
 from msgspec.structs import replace
 
 from bot.domain.events import Emit
-from bot.domain.values import Direction
+from bot.domain.values import Decision, Direction
 
 SOURCE = "shadow"
 KINDS = {"POSITION_OPENED": "SHADOW_OPENED", "POSITION_CLOSED": "SHADOW_CLOSED", "SIGNAL_EXPIRED": "SHADOW_EXPIRED"}
 PREFIX = "SHADOW_"  # of what else the desks of a shadow tell
 _ENDS = frozenset({"SHADOW_CLOSED", "SHADOW_EXPIRED"})
 _TELLS_OF_IT = _ENDS | {"SHADOW_ENTERED", "SHADOW_OPENED"}
+
+
+REVERSAL = "SHADOW_REVERSAL"
+_UNTOLD = {told: kind for kind, told in KINDS.items()} | {"SHADOW_ENTERED": "POSITION_ENTERED"}
+
+
+def untold(kind: str) -> str:
+    """What the trading desks call this event of a shadow."""
+    return _UNTOLD.get(kind, kind.removeprefix(PREFIX))
+
+
+def reversal(decision: Decision, shadows: int) -> Emit:
+    """A signal that would close that many shadows in the other direction, now or when their force-hold ends."""
+    signal = decision.signal
+    data = {
+        "signal_id": signal.signal_id,
+        "direction": signal.direction.value,
+        "signal_ts_ns": signal.ts_ns,
+        "shadows": shadows,
+    }
+    because = f"decision:{signal.signal_id}"
+    of = signal.signal_id
+    return Emit(kind=REVERSAL, instrument=signal.instrument, source=SOURCE, corr=of, because=because, data=data)
 
 
 @dataclass(slots=True)
