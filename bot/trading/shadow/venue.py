@@ -38,7 +38,7 @@ class _Market:
     names: dict[str, None] = field(default_factory=dict)
     orders: Lines = field(default_factory=Lines)
     watches: Lines = field(default_factory=Lines)
-    usable: bool = False  # the book, when it changed last
+    sees: bool = False  # there was a whole book when it changed last
 
 
 class ShadowVenue:
@@ -83,8 +83,9 @@ class ShadowVenue:
     def on_book(self, instrument: str, message: BookDiff | BookSnapshot, market: MarketView, now_ns: int) -> None:
         of = self._markets[instrument]
         orders = of.orders
-        whole, of.usable = type(message) is BookDiff and of.usable, market.usable
-        if whole:
+        sees = market.usable and market.bid is not None and market.ask is not None
+        went_on, of.sees = type(message) is BookDiff and of.sees, sees
+        if went_on:
             concerned = [
                 *orders.resting(Side.BUY, [price for price, _ in message.bids]),
                 *orders.resting(Side.SELL, [price for price, _ in message.asks]),
