@@ -71,14 +71,13 @@ class Shadow:
     def event(self, kind: str, data: dict[str, Any], signal_id: str = "") -> Emit:
         """`signal_id` where it is not its own that the event is about."""
         of = signal_id or self.signal_id
-        about = {"signal_id": of, "direction": self.direction.value}
         return Emit(
             kind=kind,
             instrument=self.instrument,
             source=SOURCE,
             corr=of,
             because=f"decision:{of}",
-            data={**about, **data},
+            data={"signal_id": of, "direction": self.direction.value, **data},
         )
 
     def expired(self, reason: str) -> Emit:
@@ -92,6 +91,8 @@ class Shadow:
 
     def _about(self) -> dict[str, Any]:
         return {
+            "signal_id": self.signal_id,
+            "direction": self.direction.value,
             "strategy": self.strategy,
             "blocker": self.blocker,
             "repeats": self.repeats,
