@@ -38,6 +38,7 @@ class Portfolio:
         self._positions: dict[str, Position] = {}  # by instrument
         self._by_id: dict[str, Position] = {}
         self._entries: dict[str, _Entry] = {}  # working entry orders by client order id
+        self._entered: dict[str, set[str]] = {}  # their ids by instrument
         self._last_closed: dict[str, Position] = {}  # by instrument
         self._last_close_ns: dict[str, int] = {}
         self._last_stop_ns: dict[tuple[str, Direction], int] = {}
@@ -131,7 +132,7 @@ class Portfolio:
         return (entry.order for entry in self._entries.values())
 
     def pending(self, instrument: str) -> bool:
-        return any(order.instrument == instrument for order in self.entries())
+        return instrument in self._entered
 
     def pending_count(self) -> int:
         """Entries on their way in instruments without a position yet."""
@@ -161,11 +162,15 @@ class Portfolio:
 
     def entry_sent(self, order: Order, now_ns: int, risk_usd: Decimal = ZERO) -> None:
         self._entries[order.client_order_id] = _Entry(order, risk_usd)
+        self._entered.setdefault(order.instrument, set()).add(order.client_order_id)
         self._roll_day(now_ns)
         self._entries_today[order.instrument] = self._entries_today.get(order.instrument, 0) + 1
 
     def entry_done(self, order: Order) -> None:
-        self._entries.pop(order.client_order_id, None)
+        if self._entries.pop(order.client_order_id, None) is not None:
+            self._entered[order.instrument].discard(order.client_order_id)
+            if not self._entered[order.instrument]:
+                del self._entered[order.instrument]
 
     def opened(self, position: Position) -> None:
         self._positions[position.instrument] = position
@@ -210,7 +215,8 @@ class Portfolio:
         position = self._positions.pop(instrument, None)
         if position is not None:
             del self._by_id[position.position_id]
-        self._entries = {key: each for key, each in self._entries.items() if each.order.instrument != instrument}
+        for order_id in self._entered.pop(instrument, ()):
+            del self._entries[order_id]
         self._last_closed.pop(instrument, None)
         self._last_close_ns.pop(instrument, None)
         self._entries_today.pop(instrument, None)

@@ -46,6 +46,7 @@ class SimulatedVenue:
         self._called = called
         self._sent = 0
         self._in_flight: dict[str, tuple[int, OrderCommand]] = {}
+        self._latest: dict[str, int] = {}  # when the last command on its way about an order is due
         self._settling: dict[str, tuple[str, int]] = {}  # by timer key: instrument and funding time
         self._decided_ns = 0
         self._alike: Counter[str] = Counter()  # commands of this moment with the same key
@@ -69,6 +70,7 @@ class SimulatedVenue:
         """Go on after a restart, see `Matching.restore`. Commands that were on their way are sent again with the time of their
         decision: they draw the same delay. A funding time that passed meanwhile is not booked."""
         self._in_flight.clear()
+        self._latest.clear()
         self._settling.clear()
         self._funding = FundingBook(self._matching.account)  # what comes next is told with every mark price
         self._matching.restore(wallet_usd, held, working, traded, trade_prefix)
@@ -95,10 +97,8 @@ class SimulatedVenue:
         self._alike[kind] += 1
         drawn = f"{decided_ns} {self._called(order.instrument)} {what} {self._alike[kind]}"
         own_ns = decided_ns + self._latency.draw_ns(drawn)
-        before = (
-            due_ns for due_ns, sent in self._in_flight.values() if sent.order.client_order_id == order.client_order_id
-        )
-        return max([own_ns, *before])
+        self._latest[order.client_order_id] = due_ns = max(own_ns, self._latest.get(order.client_order_id, 0))
+        return due_ns
 
     def on_timer(self, key: str, market_of: Callable[[str], PriceView]) -> None:
         """The command behind `key` arrives, or a funding time has passed. Raises InvariantError for any other key."""
@@ -108,6 +108,8 @@ class SimulatedVenue:
         if key not in self._in_flight:
             raise InvariantError(f"no command is on its way under {key!r}: fire each scheduled key once")
         due_ns, command = self._in_flight.pop(key)
+        if self._latest.get(command.order.client_order_id) == due_ns:
+            del self._latest[command.order.client_order_id]
         self._at(due_ns)
         self._publish(self._apply(command, market_of(command.order.instrument)))
 
@@ -122,7 +124,7 @@ class SimulatedVenue:
         """Everything of it, see `Matching.forget`. What was scheduled for it must not fire."""
         of_it = [key for key, (_, sent) in self._in_flight.items() if sent.order.instrument == instrument]
         for key in of_it:
-            del self._in_flight[key]
+            self._latest.pop(self._in_flight.pop(key)[1].order.client_order_id, None)
         for key in [key for key, (of, _) in self._settling.items() if of == instrument]:
             del self._settling[key]
         self._matching.forget(instrument)
