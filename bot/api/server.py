@@ -20,6 +20,7 @@ from aiohttp import web
 from msgspec import to_builtins
 
 from bot.api.answers import Answers
+from bot.api.ledger import LiveLedger
 from bot.api.requests import BlockBody, CloseBody, SignalRequest, StopBody, body_of
 from bot.api.snapshot import Live
 from bot.domain.errors import ConfigError, JournalError
@@ -35,6 +36,7 @@ from bot.domain.messages import (
     ResumeRequest,
 )
 from bot.journal.writer import Journal
+from bot.learning.table import question
 
 BODY_LIMIT = 64 * 1024
 DECIDED_WITHIN_S = 2.0
@@ -62,6 +64,7 @@ class ApiServer:
         """`instruments` maps unified symbols to instrument ids."""
         self._live, self._answers, self._journal, self._operator = live, answers, journal, operator
         self._instruments, self._token = dict(instruments), token
+        self._ledger = LiveLedger(journal, lambda: live.engine.now_ns)
         self._runner: web.AppRunner | None = None
         self._hosts: set[str] = set()
         self._loopback = False
@@ -91,6 +94,7 @@ class ApiServer:
     async def close(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        self._ledger.close()
 
     def _routes(self) -> list[web.RouteDef]:
         live = self._live
@@ -102,6 +106,7 @@ class ApiServer:
             web.get("/api/why", self._look(self._why)),
             web.get("/api/readings", self._look(self._readings)),
             web.get("/api/health", self._look(lambda _: self._health())),
+            web.get("/api/guards", self._guards),
             web.get("/api/events", self._events),
             web.get("/livez", self._livez),
             web.get("/readyz", self._readyz),
@@ -143,6 +148,12 @@ class ApiServer:
             **{key: status[key] for key in kept if key in status},
             "journal": to_builtins(self._journal.stats()),
         } | {"providers": self._live.providers()}
+
+    async def _guards(self, request: web.Request) -> web.Response:
+        """The ledger's table; 202 and how far it is while a long history is being read."""
+        by, query = filter(None, request.query.get("by", "").split(",")), request.query
+        table = await self._ledger.guards(question(by, query.get("window", "all"), query.get("rules")))
+        return _json(table, status=202 if "computing" in table else 200)
 
     async def _events(self, request: web.Request) -> web.Response:
         """Events after `since`, at most a page; ask again from the last seq. They come from the journal itself."""

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import orjson
 
 from bot.app.settings import Settings
 from bot.domain.errors import BotError, ConfigError
+from bot.domain.events import Event
 from bot.journal.lock import load_or_create_token, running_api
 from bot.journal.projection import Projection
-from bot.journal.reader import read_events
+from bot.journal.reader import last_seq, read_events
 from bot.journal.schema import FILE
+
+if TYPE_CHECKING:
+    from bot.learning.table import Question
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 PAGE = 2_000
+PROGRESS_EVERY = 10_000
 
 
 class Source(Protocol):
     def get(self, path: str, **query: str) -> Any: ...
     def events(self, since: int, kinds: str) -> Iterator[dict[str, Any]]: ...
+    def guards(self, asked: Question, progress: Progress) -> dict[str, Any]: ...
+    def history(self, kinds: Iterable[str]) -> Iterator[Event]: ...
+    def last_seq(self) -> int: ...
+
+
+Progress = Callable[[int, int], object]
+"""Called now and then with the seq that was reached and the last one."""
 
 
 def open_source(settings: Settings) -> Source:
@@ -52,6 +64,20 @@ class EngineSource:
         while page := self.get("/api/events", since=str(since), kinds=kinds, limit=str(PAGE)):
             yield from page
             since = page[-1]["seq"]
+
+    def guards(self, asked: Question, progress: Progress) -> dict[str, Any]:
+        rules = {} if asked.rules is None else {"rules": asked.rules}
+        while True:
+            table: dict[str, Any] = self.get("/api/guards", by=",".join(asked.by), window=asked.window, **rules)
+            if "computing" not in table:
+                return table
+            progress(table["computing"]["seq"], table["computing"]["of"])
+
+    def history(self, kinds: Iterable[str]) -> Iterator[Event]:
+        return (Event(**event) for event in self.events(0, ",".join(kinds)))
+
+    def last_seq(self) -> int:
+        return int(self.get("/api/status")["last_seq"] or 0)
 
 
 class JournalSource:
@@ -82,6 +108,28 @@ class JournalSource:
     def events(self, since: int, kinds: str) -> Iterator[dict[str, Any]]:
         wanted = tuple(filter(None, kinds.split(","))) or None
         return (event.to_dict() for event in read_events(self._data_dir, since_seq=since, kinds=wanted))
+
+    def guards(self, asked: Question, progress: Progress) -> dict[str, Any]:
+        from bot.learning.ledger import KINDS, Ledger
+        from bot.learning.table import answer
+
+        ledger, last = Ledger(), self.last_seq()
+        ledger.fold(told(self.history({*KINDS, "ENGINE_STOPPED"}), last, progress))
+        return answer(ledger, asked) | {"age_s": 0.0}
+
+    def history(self, kinds: Iterable[str]) -> Iterator[Event]:
+        return read_events(self._data_dir, kinds=tuple(kinds))
+
+    def last_seq(self) -> int:
+        return last_seq(self._data_dir)
+
+
+def told(events: Iterable[Event], last: int, progress: Progress) -> Iterator[Event]:
+    """The same events, and progress."""
+    for count, event in enumerate(events, 1):
+        if count % PROGRESS_EVERY == 0:
+            progress(event.seq, last)
+        yield event
 
 
 def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:

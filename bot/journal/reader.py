@@ -9,7 +9,7 @@ from pathlib import Path
 from bot.domain.errors import JournalError
 from bot.domain.events import Event
 from bot.journal.lock import InstanceLock
-from bot.journal.schema import FILE, connect, explained, select, walk
+from bot.journal.schema import FILE, connect, explained, scalar, select, walk
 
 
 def read_events(
@@ -28,6 +28,13 @@ def read_events(
     with InstanceLock(data_dir), explained(path), closing(connect(path)) as connection:
         connection.execute("PRAGMA query_only = ON")
         yield from select(connection, since_seq=since_seq, kinds=kinds, symbol=symbol, limit=limit)
+
+
+def last_seq(data_dir: Path) -> int:
+    """Of the journal's last event, 0 of an empty one; raises as `read_events` does."""
+    path = _existing(data_dir / FILE)
+    with InstanceLock(data_dir), explained(path), closing(connect(path)) as connection:
+        return scalar(connection, "SELECT max(seq) FROM event") or 0
 
 
 def verify_chain(path: Path) -> tuple[int, int | None]:

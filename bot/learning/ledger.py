@@ -159,6 +159,11 @@ class Ledger:
         if handler is not None:
             handler(self, event, event.data)
 
+    @property
+    def seq(self) -> int:
+        """Of the last event applied; -1 before the first."""
+        return self._seq
+
     def open_trades(self) -> Iterable[Asked]:
         """The decisions whose positions or shadows are not finished."""
         return [self._decided[each.signal_id][0] for each in self._open.values() if each.signal_id in self._decided]
@@ -275,3 +280,4 @@ _HANDLERS: dict[str, Callable[[Ledger, Event, Data], None]] = {
     "POSITION_CLOSED": Ledger._closed,
     "MAX_PAIN_RESULT": Ledger._max_pain_result,
 }
+KINDS = frozenset(_HANDLERS)
