@@ -22,7 +22,7 @@ EMPTY = "no signal was decided under this configuration yet: `python -m bot sign
 def print_guards(told: Row) -> None:
     console = tables.console
     console.print(
-        f"configuration {escape(told['config_hash'] or '?')}, {_window(told)}, as of {_time(told['now_ns'])} UTC{_age(told)}"
+        f"configuration {escape(told['config_hash'] or '?')}, {_window(told)}, as of {time_text(told['now_ns'])} UTC{_age(told)}"
     )
     if not told["guards"]:
         console.print(EMPTY)
@@ -31,7 +31,7 @@ def print_guards(told: Row) -> None:
     _print_notes(told)
 
 
-def _time(ns: int) -> str:
+def time_text(ns: int) -> str:
     return f"{datetime.fromtimestamp(ns // NS, UTC):%Y-%m-%d %H:%M:%S}"
 
 
