@@ -76,20 +76,22 @@ class History:
         self.say("DECISION", {**idea, **decision, "verdicts": verdicts}, symbol)
         return signal_id
 
-    def open(self, signal_id: str, *, shadow: bool = True, tradable: bool = True, **more: Any) -> str:
+    def open(
+        self, signal_id: str, *, shadow: bool = True, tradable: bool = True, symbol: str = SYMBOL, **more: Any
+    ) -> str:
         kind = "shadow" if shadow else "position"
         position_id = f"{kind}-{signal_id}"
         frozen = {"true_trend": False, "magnet": None, "max_pain_gap_pct": None, "max_pain_expiry": None}
         data = {"position_id": position_id, "signal_id": signal_id, **frozen, **more}
-        self.say(f"{kind.upper()}_OPENED", {**data, "tradable": tradable} if shadow else data)
+        self.say(f"{kind.upper()}_OPENED", {**data, "tradable": tradable} if shadow else data, symbol)
         return position_id
 
-    def close(self, position_id: str, r: float | None, *, repeats: int = 0, **more: Any) -> None:
+    def close(self, position_id: str, r: float | None, *, repeats: int = 0, symbol: str = SYMBOL, **more: Any) -> None:
         shadow = position_id.startswith("shadow")
         usd = None if r is None else format(r * 10, ".4f")
         data = {"position_id": position_id, "pnl_r": r, "pnl_usd": usd, **more}
         extra = {"repeats": repeats, "tradable": more.get("tradable", True)} if shadow else {}
-        self.say("SHADOW_CLOSED" if shadow else "POSITION_CLOSED", {**data, **extra})
+        self.say("SHADOW_CLOSED" if shadow else "POSITION_CLOSED", {**data, **extra}, symbol)
 
     def refused(self, r: float, by: Sequence[str] = ("a",), **options: Any) -> History:
         """A refused signal, its shadow and its end, all at once."""

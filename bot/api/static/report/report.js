@@ -6,27 +6,27 @@
   const rowsOf = ({ columns, rows }) => rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]])));
   const trades = rowsOf(report.trades);
   const curve = rowsOf(report.curve);
-  const PAGE = 100;
+  const PAGE = matchMedia("(max-width: 720px)").matches ? 25 : 100;
   const SVG = "http://www.w3.org/2000/svg";
 
   // --- words and numbers ---
 
   const MINUS = "−";
-  const signed = (text, value) => (value > 0 ? "+" : value < 0 ? MINUS : "") + text;
+  const signed = (text, value) => (/[1-9]/.test(text) ? (value > 0 ? "+" : MINUS) : "") + text; // what rounds to 0 has no sign
   const grouped = (value, digits) =>
     Math.abs(value).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const known = (value) => value !== null && value !== undefined;
   const usd = (value) => (known(value) ? signed(grouped(Number(value), 2), Number(value)) : "unknown");
   const money = (value) => (known(value) ? (Number(value) < 0 ? MINUS : "") + grouped(Number(value), 2) : "unknown");
   const r = (value) => (known(value) ? signed(`${grouped(value, 2)} R`, value) : "unknown");
-  const pct = (value, digits = 2) => (known(value) ? signed(`${grouped(value, digits)} %`, value) : "unknown");
-  const share = (value) => `${(value * 100).toFixed(0)} %`;
+  const pct = (value, digits = 2) => (known(value) ? signed(`${grouped(value, digits)}\u00a0%`, value) : "unknown");
+  const share = (value) => `${(value * 100).toFixed(0)}\u00a0%`;
   const count = (value) => value.toLocaleString("en-US");
   const tone = (value) => (Number(value) > 0 ? "good" : Number(value) < 0 ? "bad" : "");
   const time = (ns) => new Date(ns / 1e6).toISOString().slice(0, 19).replace("T", " ");
   const span = (s) =>
     s < 120 ? `${s.toFixed(0)} s` : s < 7200 ? `${(s / 60).toFixed(0)} min` : s < 172800 ? `${(s / 3600).toFixed(1)} h` : `${(s / 86400).toFixed(1)} d`;
-  const interval = (lo, hi) => (known(lo) ? `${r(lo)} to ${r(hi)}` : "");
+  const interval = (lo, hi) => (known(lo) ? `${r(lo).replace(" R", "")} to ${r(hi)}` : "");
 
   // --- elements ---
 
@@ -79,6 +79,8 @@
     return Math.max(0.1, ...ends.filter(known).map(Math.abs)) * 1.05;
   };
 
+  const reach = (values, scale) => (values.some((value) => known(value.mean_r)) ? `, ${MINUS}${scale.toFixed(2)} to +${scale.toFixed(2)} R` : "");
+
   // What goes beyond the scale (a mean of too few trades for an interval) is drawn up to its end.
   function bar(value, scale) {
     const at = (x) => Math.max(-100, Math.min(100, (x / scale) * 100));
@@ -102,7 +104,7 @@
 
   function estimate(value) {
     if (!known(value.mean_r)) return el("span", { class: "soft" }, "none yet");
-    return el("span", {}, r(value.mean_r), el("br"), el("span", { class: "soft" }, interval(value.lo_r, value.hi_r) || "too few for an interval"));
+    return el("span", {}, r(value.mean_r), el("br"), " ", el("span", { class: "soft" }, interval(value.lo_r, value.hi_r) || "too few for an interval"));
   }
 
   // --- sections ---
@@ -152,7 +154,7 @@
     const holder = el("div", { class: "chart", role: "img", "aria-label": `Equity from ${money(report.began_usd ?? 0)} to ${money(report.equity_usd)} USD` });
     body("equity").append(holder);
     const { createChart, BaselineSeries, AreaSeries } = LightweightCharts;
-    const chart = createChart(holder, { autoSize: true, layout: { attributionLogo: true }, rightPriceScale: { minimumWidth: 72 }, timeScale: { timeVisible: true } });
+    const chart = createChart(holder, { autoSize: true, layout: { attributionLogo: true }, rightPriceScale: { minimumWidth: 72 }, timeScale: { timeVisible: true, minBarSpacing: 0.01 } });
     const line = chart.addSeries(BaselineSeries, { title: "USD", lineWidth: 2, priceFormat: { type: "custom", minMove: 0.01, formatter: money }, baseValue: { type: "price", price: Number(report.began_usd ?? 0) } });
     const byPct = curve.every((point) => known(point.drawdown_pct));
     const format = byPct ? (value) => pct(value) : money;
@@ -195,7 +197,7 @@
   const MARK_TONE = { helpful: 1, harmful: -1 };
 
   function guards() {
-    const rows = report.ledger.guards;
+    const rows = [...report.ledger.guards].sort((a, b) => (b.trades > 0) - (a.trades > 0) || (b.blocks > 0) - (a.blocks > 0));
     if (!rows.length) return body("guards").append(empty("No guard has been asked yet: no signal was decided in this configuration. ", code("python -m bot signals"), " shows what came, ", code("python -m bot doctor"), " what is missing."));
     const scale = scaleOf(rows.map((row) => row.value));
     const columns = [
@@ -204,39 +206,44 @@
       { name: "blocks", show: (row) => count(row.blocks) },
       { name: "abstained", show: (row) => count(row.abstentions) },
       { name: "alone", show: (row) => count(row.blocked_alone) },
-      { name: "losses avoided", show: (row) => half(row.losses_avoided, row.avoided_r, row.avoided_usd) },
-      { name: "profits missed", show: (row) => half(row.profits_missed, row.missed_r, row.missed_usd) },
-      { name: "net", tone: (row) => row.net_usd, show: (row) => (row.trades ? el("span", {}, r(row.net_r), el("br"), `${usd(row.net_usd)} USD`) : "–") },
-      { name: `worth, ${MINUS}${scale.toFixed(2)} to +${scale.toFixed(2)} R`, class: "draw", show: (row) => bar(row.value, scale) },
-      { name: "mean of 4 h, 95 %", show: (row) => estimate(row.value) },
-      { name: "n", show: (row) => count(row.value.effective_n) },
+      { name: "losses avoided", class: "wide", show: (row) => half(row.losses_avoided, row.avoided_r, row.avoided_usd) },
+      { name: "profits missed", class: "wide", show: (row) => half(row.profits_missed, row.missed_r, row.missed_usd) },
+      { name: "net", class: "wide", tone: (row) => row.net_usd, show: (row) => (row.trades ? el("span", {}, r(row.net_r), el("br"), " ", `${usd(row.net_usd)} USD`) : "–") },
+      { name: `worth${reach(rows.map((row) => row.value), scale)}`, class: "draw", show: (row) => bar(row.value, scale) },
+      { name: "mean of 4 h, 95 %", class: "wide", show: (row) => estimate(row.value) },
+      { name: "n", title: () => "how many 4 h the mean is of", show: (row) => count(row.value.effective_n) },
       { name: "verdict", text: true, class: "wrap", show: verdict },
     ];
     body("guards").append(scrolled(table(columns, rows, { class: "cards" })));
   }
 
-  const half = (n, sum, dollars) => (n ? el("span", {}, `${count(n)}: ${grouped(sum, 2)} R`, el("br"), el("span", { class: "soft" }, `${grouped(Number(dollars), 2)} USD`)) : "–");
+  const half = (n, sum, dollars) => (n ? el("span", {}, `${count(n)}: ${grouped(sum, 2)} R`, el("br"), " ", el("span", { class: "soft" }, `${grouped(Number(dollars), 2)} USD`)) : "–");
 
   function verdict(row) {
     const mark = el("span", { class: `verdict ${tone(MARK_TONE[row.judgement] ?? 0)}`.trim() }, MARK[row.judgement] ?? row.judgement);
     return el("span", {}, mark, row.reason ? el("span", { class: "soft" }, ` ${row.reason}`) : null);
   }
 
+  const notYet = () => empty("Nothing to show before a position has closed.");
+
   function sides() {
-    if (!trades.length) return body("sides").append(nothingClosed());
+    if (!trades.length) return body("sides").append(notYet());
     const columns = ["all", "long", "short"].map((name) => ({ name: { all: "all", long: "longs", short: "shorts" }[name], side: report.sides[name] }));
     const lines = [
       ["trades", (s) => count(s.trades)],
       ["won", (s) => (known(s.win_rate) ? `${count(s.won)}, ${share(s.win_rate)}` : "–")],
       ["won, 95 %", (s) => (known(s.win_rate) ? `${share(s.win_lo)} to ${share(s.win_hi)}` : "–")],
       ["net, USD", (s) => usd(s.pnl_usd), (s) => s.pnl_usd],
-      ["profit factor, 95 %", (s) => (s.profit_factor ? `${s.profit_factor.value.toFixed(2)} (${s.profit_factor.lo.toFixed(2)} to ${s.profit_factor.hi.toFixed(2)})` : "–")],
+      ["profit factor", (s) => (s.profit_factor ? s.profit_factor.value.toFixed(2) : "–")],
+      ["profit factor, 95 %", (s) => (s.profit_factor ? `${s.profit_factor.lo.toFixed(2)} to ${s.profit_factor.hi.toFixed(2)}` : "–")],
       ["mean of 4 h", (s) => (known(s.mean_r) ? r(s.mean_r) : "–"), (s) => s.mean_r],
       ["mean of 4 h, 95 %", (s) => interval(s.lo_r, s.hi_r) || `${s.effective_n} of 20 blocks`],
       ["mean win, USD", (s) => (known(s.mean_win_usd) ? usd(s.mean_win_usd) : "–")],
       ["mean loss, USD", (s) => (known(s.mean_loss_usd) ? usd(s.mean_loss_usd) : "–")],
-      ["best and worst, USD", (s) => (known(s.best_usd) ? `${usd(s.best_usd)}, ${usd(s.worst_usd)}` : "–")],
-      ["fees, funding, USD", (s) => `${money(s.fees_usd)}, ${usd(s.funding_usd)}`],
+      ["best, USD", (s) => (known(s.best_usd) ? usd(s.best_usd) : "–")],
+      ["worst, USD", (s) => (known(s.worst_usd) ? usd(s.worst_usd) : "–")],
+      ["fees, USD", (s) => money(s.fees_usd)],
+      ["funding, USD", (s) => usd(s.funding_usd)],
       ["held, mean", (s) => (known(s.mean_held_s) ? span(s.mean_held_s) : "–")],
     ];
     const shown = [{ name: "", text: true, show: ([name]) => name }, ...columns.map(({ name, side }) => ({ name, show: ([, show]) => show(side), tone: ([, , of]) => of?.(side) ?? 0 }))];
@@ -254,16 +261,16 @@
       { name: "mean", tone: (row) => row.live_mean_r, show: (row) => mean(row.live_mean_r) },
       { name: "net, USD", tone: (row) => row.live_usd, show: (row) => usd(row.live_usd) },
       { name: "shadows", show: (row) => count(row.shadow) },
-      { name: "mean of shadows", tone: (row) => row.shadow_mean_r, show: (row) => mean(row.shadow_mean_r) },
+      { name: "mean of shadows", class: "wide", tone: (row) => row.shadow_mean_r, show: (row) => mean(row.shadow_mean_r) },
       { name: "pairs", show: (row) => count(row.pairs) },
-      { name: `difference, ${MINUS}${scale.toFixed(2)} to +${scale.toFixed(2)} R`, class: "draw", show: (row) => bar(row.difference, scale) },
-      { name: "mean of 4 h, 95 %", show: (row) => estimate(row.difference) },
+      { name: `difference${reach(rows.map((row) => row.difference), scale)}`, class: "draw", show: (row) => bar(row.difference, scale) },
+      { name: "mean of 4 h, 95 %", class: "wide", show: (row) => estimate(row.difference) },
     ];
     body("strategies").append(scrolled(table(columns, rows, { class: "cards" })));
   }
 
   function months() {
-    if (!report.months.length) return body("months").append(nothingClosed());
+    if (!report.months.length) return body("months").append(notYet());
     const scale = Math.max(...report.months.map((row) => Math.abs(Number(row.pnl_usd))), 0.01);
     const columns = [
       { name: "month", text: true, show: (row) => row.month },
@@ -346,7 +353,7 @@
 
   const TRADES = [
     { name: "closed, UTC", key: "closed_ns", text: true, show: (t) => time(t.closed_ns), title: (t) => `position ${t.position_id}, signal ${t.signal_id ?? "none"}` },
-    { name: "symbol", key: "symbol", text: true, show: (t) => t.symbol },
+    { name: "symbol", class: "wide", key: "symbol", text: true, show: (t) => t.symbol },
     { name: "side", key: "direction", text: true, show: (t) => t.direction },
     { name: "strategy", key: "strategy", text: true, show: (t) => t.strategy },
     { name: "result, USD", key: "pnl_usd", tone: (t) => t.pnl_usd, show: (t) => usd(t.pnl_usd), title: (t) => t.pnl_usd },
@@ -358,8 +365,8 @@
     { name: "exit", key: "exit_price", show: (t) => t.exit_price ?? "unknown" },
     { name: "fees", key: "fees_usd", show: (t) => money(t.fees_usd) },
     { name: "funding", key: "funding_usd", show: (t) => usd(t.funding_usd) },
-    { name: "trend", key: "true_trend", text: true, show: (t) => (t.true_trend ? "TRUE TREND" : "–") },
-    { name: "max pain", key: "max_pain_gap_pct", text: true, show: (t) => (known(t.max_pain_gap_pct) ? `${t.max_pain_gap_pct.toFixed(2)} % ${t.magnet === "MAGNET-AGAINST" ? "against" : "with"}${known(t.max_pain_hit) ? (t.max_pain_hit ? ", reached" : ", not reached") : ""}` : "–") },
+    { name: "trend", key: "true_trend", text: true, show: (t) => (t.true_trend ? "true" : "–"), title: (t) => (t.true_trend ? "TRUE TREND at entry" : "no TRUE TREND at entry") },
+    { name: "max pain", key: "max_pain_gap_pct", text: true, class: "wide", show: (t) => (known(t.max_pain_gap_pct) ? `${t.max_pain_gap_pct.toFixed(2)} % ${t.magnet === "MAGNET-AGAINST" ? "against" : "with"}${known(t.max_pain_hit) ? (t.max_pain_hit ? ", reached" : ", not reached") : ""}` : "–") },
   ];
   const NUMBERS = new Set(["pnl_usd", "quantity", "entry_price", "exit_price", "fees_usd", "funding_usd"]);
   const view = { key: "closed_ns", down: true, page: 0, words: "", side: "", result: "" };
@@ -377,7 +384,7 @@
   }
 
   function everyTrade() {
-    if (!trades.length) return body("trades").append(nothingClosed());
+    if (!trades.length) return body("trades").append(notYet());
     const change = (name) => (event) => {
       view[name] = event.target.value;
       view.page = 0;
