@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, Self
 
-from tests.learning.histories import GUARDS, HOUR, History
+from tests.learning.histories import GUARDS, HOUR, Data, History
 
 COINS = {"BTC/USDT:USDT": 60_000.0, "ETH/USDT:USDT": 2_500.0, "SOL/USDT:USDT": 150.0}
 RISK_USD = 25.0
@@ -17,10 +17,10 @@ class Account(History):
 
     def __init__(self, guards: tuple[str, ...] = GUARDS) -> None:
         super().__init__(guards)
-        self.session = 0
+        self.session = self.life = 0
         self.begin()
 
-    def begin(self, began_usd: int | None = BEGAN_USD, *, goes_on: bool = False) -> Account:
+    def begin(self, began_usd: int | None = BEGAN_USD, *, goes_on: bool = False) -> Self:
         self.session += 1
         self.life = self.life if goes_on else self.session
         data = {"config_hash": self.rules, "session": self.session, "life": self.life}
@@ -55,8 +55,8 @@ class Account(History):
         self.now_ns += held_s * HOUR // 3600
         usd = f"{r * RISK_USD:.4f}" if pnl_usd == "" else pnl_usd
         self._fill(signal_id, position_id, symbol, reason, sides[1], price * 1.001, fee)
-        told = {"reason": reason, "exit_price": f"{price * 1.001:.2f}", "held_s": float(held_s), "adopted": False}
-        paid = {"fees_usd": str(2 * float(fee)), "funding_usd": funding}
+        told: Data = {"reason": reason, "exit_price": f"{price * 1.001:.2f}", "held_s": float(held_s), "adopted": False}
+        paid: Data = {"fees_usd": str(2 * float(fee)), "funding_usd": funding}
         self.close(position_id, r, symbol=symbol, **told, **paid, pnl_usd=usd)
         self.close(shadow, r if twin_r is None else twin_r, symbol=symbol, **told, **paid)
         if hit is not None:

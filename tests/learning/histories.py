@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from bot.domain.events import Event
 from bot.domain.values import NS
@@ -26,7 +26,7 @@ class History:
         self.now_ns, self.rules, self.version, self.mode = START, "rules-1", 1, "paper"
         self._ids = 0
 
-    def wait(self, ns: int) -> History:
+    def wait(self, ns: int) -> Self:
         self.now_ns += ns
         return self
 
