@@ -11,15 +11,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bot.domain.events import Event
 from bot.learning.ledger import Ledger
 from bot.learning.table import Question, answer
 
-PAGE = 500  # events: 8 ms of the journal's writer, which commits in between
+PAGE = 200  # events: 3 ms of the journal's writer, which commits in between
 WITHIN_S = 2.0  # of folding in one request
-KEPT_S = 5.0
+KEPT_S = 5.0  # at least
+KEPT_TIMES = (
+    20.0  # as long as it took to compute, so that a page that is always open costs at most a twentieth of a core
+)
 QUESTIONS_KEPT = 16
 
 
@@ -28,6 +31,12 @@ class Reader(Protocol):
     def last_seq(self) -> int: ...
 
     async def read(self, *, since_seq: int = 0, limit: int = 1000) -> list[Event]: ...
+
+
+class _Kept(NamedTuple):
+    at: float
+    until: float
+    table: dict[str, Any]
 
 
 class LiveLedger:
@@ -39,18 +48,17 @@ class LiveLedger:
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "ledger")  # alone touches the ledger; starts when first needed
         self._since = 0
-        self._answers: dict[Question, tuple[float, dict[str, Any]]] = {}
+        self._answers: dict[Question, _Kept] = {}
 
     async def guards(self, asked: Question) -> dict[str, Any]:
         """The table with `age_s`; or, while a long history is being read, `computing` and no table: ask again."""
         async with self._turn:
             kept = self._answers.get(asked)
-            if kept is None or monotonic() - kept[0] > KEPT_S:
+            if kept is None or monotonic() > kept.until:
                 if not await self._catch_up():
                     return {"computing": {"seq": self._since, "of": self._journal.last_seq}}
                 kept = await self._answer(asked)
-        at, table = kept
-        return table | {"age_s": round(monotonic() - at, 3)}
+        return kept.table | {"age_s": round(monotonic() - kept.at, 3)}
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -68,11 +76,11 @@ class LiveLedger:
         self._since = page[-1].seq if page else self._since
         return page
 
-    async def _answer(self, asked: Question) -> tuple[float, dict[str, Any]]:
+    async def _answer(self, asked: Question) -> _Kept:
         at, now_ns = monotonic(), self._now_ns()
         table = await asyncio.get_running_loop().run_in_executor(self._thread, answer, self._ledger, asked, now_ns)
         self._answers.pop(asked, None)
-        self._answers[asked] = at, table
+        self._answers[asked] = _Kept(at, at + max(KEPT_S, KEPT_TIMES * (monotonic() - at)), table)
         if len(self._answers) > QUESTIONS_KEPT:
             del self._answers[next(iter(self._answers))]
         return self._answers[asked]

@@ -57,6 +57,8 @@ GC_THRESHOLD = (
     50_000  # new containers between two collections of the youngest; measured: the 99th percentile of decisions
 )
 
+SWITCH_S = 0.0005  # a thread that computes (the ledger) gives way to the loop after this; Python's 5 ms would be a frame's delay
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -341,6 +343,7 @@ def begin(parts: Parts, tape: Played, restart: Restart | None = None, begins_ns:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    sys.setswitchinterval(SWITCH_S)
     _warm_up(parts, tape)
     frames, begins_ns = tape.frames(), tape.first_ns() if begins_ns is None else begins_ns
     if restart is None:

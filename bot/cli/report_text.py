@@ -53,9 +53,7 @@ def _sides(sides: dict[str, Row]) -> Table:
             f"{float(side['pnl_usd']):+,.2f}",
             f"{float(side['fees_usd']):,.2f}",
             f"{float(side['funding_usd']):+,.2f}",
-            "-"
-            if factor is None
-            else f"{factor['value']:.2f} ({factor['lo']:.2f} to {factor['hi']:.2f})",
+            "-" if factor is None else f"{factor['value']:.2f} ({factor['lo']:.2f} to {factor['hi']:.2f})",
             escape(value_text(side)),
         )
     return table

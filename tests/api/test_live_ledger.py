@@ -56,7 +56,8 @@ async def test_it_answers_as_a_reader_of_the_whole_journal_does() -> None:
 
 
 async def test_only_what_is_new_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT_S", -1.0)
+    monkeypatch.setattr(module, "KEPT_S", 0.0)
+    monkeypatch.setattr(module, "KEPT_TIMES", 0.0)
     told = history(10)
     journal = Pages(told.events)
     live = LiveLedger(journal, lambda: 0)
@@ -85,6 +86,33 @@ async def test_an_answer_is_kept_and_tells_its_age(monkeypatch: pytest.MonkeyPat
     ]  # another question is not that one
     now += 0.001
     assert (await live.guards(question()))["as_of_seq"] > first["as_of_seq"]
+    live.close()
+
+
+async def test_what_took_long_is_kept_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+
+    def slow(*arguments: object) -> dict[str, object]:
+        nonlocal now
+        now += 1.0
+        return {"at": now}
+
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    monkeypatch.setattr(module, "answer", slow)
+    live = LiveLedger(Pages(history(1).events), lambda: 0)
+    await live.guards(question())
+    now = 100.0 + module.KEPT_TIMES
+    assert (await live.guards(question()))["at"] == 101.0
+    now += 0.001
+    assert (await live.guards(question()))["at"] > 101.0
+    live.close()
+
+
+async def test_questions_without_end_are_not_kept_without_end() -> None:
+    live = LiveLedger(Pages(history(1).events), lambda: 0)
+    for hours in range(1, 3 * module.QUESTIONS_KEPT):
+        await live.guards(question(window=f"{hours}h"))
+    assert len(live._answers) == module.QUESTIONS_KEPT
     live.close()
 
 

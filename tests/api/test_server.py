@@ -22,6 +22,7 @@ from tests.e2e.running import START_NS, SYMBOL, Answer, Engine, Json, bot, calle
 ACTING = ("/api/signals", "/api/pause", "/api/resume", "/api/close")
 LOOKING = (
     *("/api/status", "/api/positions", "/api/orders", "/api/signals", "/api/readings", "/api/health", "/api/events"),
+    *("/api/guards", "/api/guards?by=strategy,symbol,direction&window=7d"),
     *("/livez", "/readyz", "/healthz", f"/api/why?q={SYMBOL}"),
 )
 
