@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from rich.markup import escape
@@ -15,7 +17,9 @@ from bot.domain.values import NS
 Row = dict[str, Any]
 _STYLE = {"helpful": "green", "harmful": "bold red", "not enough evidence": "dim"}
 _BY = ("strategy", "symbol")
-_COUNTS = ("signals", "blocks", "abst.", "alone", "net", "net USD", "n")
+_NUMBERS = frozenset({"signals", "blocks", "abst.", "alone", "net R", "net USD", "n"})
+WIDE = 160
+Column = tuple[str, Callable[[Row], Any]]
 EMPTY = "no signal was decided under this configuration yet: `python -m bot signals` shows what came, `doctor` why nothing might"
 
 
@@ -27,7 +31,8 @@ def print_guards(told: Row) -> None:
     if not told["guards"]:
         console.print(EMPTY)
         return
-    console.print(_table(told))
+    for table in _tables(told):
+        console.print(table)
     _print_notes(told)
 
 
@@ -44,46 +49,30 @@ def _age(told: Row) -> str:
     return f", computed {told['age_s']:.0f} s ago" if told["age_s"] >= 1 else ""
 
 
-def _table(told: Row) -> Table:
-    by = [name for name in _BY if name in told["by"]]
-    headings = (
-        "guard",
-        "side",
-        *by,
-        "signals",
-        "blocks",
-        "abst.",
-        "alone",
-        "avoided",
-        "missed",
-        "net",
-        "net USD",
-        "value in R, 95 %",
-        "n",
-        "verdict",
-    )
+def _tables(told: Row) -> list[Table]:
+    """One where the terminal is wide enough, else what they did above what it was worth."""
+    who: list[Column] = [("guard", lambda row: row["guard"]), ("side", lambda row: row["direction"])]
+    who += [(name, itemgetter(name)) for name in _BY if name in told["by"]]
+    if tables.console.width >= WIDE:
+        return [_table(told, (*who, *_DID, *_WORTH))]
+    return [_table(told, (*who, *_DID)), _table(told, (*who, *_WORTH))]
+
+
+def _table(told: Row, columns: Sequence[Column]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold", justify="right" if heading in _COUNTS else "left")
+    for heading, _ in columns:
+        table.add_column(heading, overflow="fold", justify="right" if heading in _NUMBERS else "left")
     for row in told["guards"]:
-        cells = (
-            row["guard"],
-            row["direction"],
-            *(row[name] or "" for name in by),
-            *(str(row[name]) for name in ("signals", "blocks", "abstentions", "blocked_alone")),
-            _half(row["losses_avoided"], row["avoided_r"]),
-            _half(row["profits_missed"], row["missed_r"]),
-            f"{row['net_r']:+.2f} R" if row["trades"] else "-",
-            f"{float(row['net_usd']):+.2f}" if row["trades"] else "-",
-            value_text(row["value"]),
-            str(row["value"]["effective_n"]),
-        )
-        table.add_row(*map(escape, cells), _verdict(row))
+        table.add_row(*(_cell(show(row)) for _, show in columns))
     return table
 
 
+def _cell(shown: str | int | Text) -> Text:
+    return shown if isinstance(shown, Text) else Text(str(shown))
+
+
 def _half(count: int, r: float) -> str:
-    return f"{count}: {r:.2f} R" if count else "-"
+    return f"{count}: {r:.2f}" if count else "-"
 
 
 def value_text(value: Row) -> str:
@@ -96,6 +85,23 @@ def value_text(value: Row) -> str:
 def _verdict(row: Row) -> Text:
     reason = f" ({row['reason']})" if row["reason"] else ""
     return Text(row["judgement"], style=_STYLE[row["judgement"]]) + Text(reason, style="dim")
+
+
+_DID: tuple[Column, ...] = (
+    ("signals", itemgetter("signals")),
+    ("blocks", itemgetter("blocks")),
+    ("abst.", itemgetter("abstentions")),
+    ("alone", itemgetter("blocked_alone")),
+    ("avoided, R", lambda row: _half(row["losses_avoided"], row["avoided_r"])),
+    ("missed, R", lambda row: _half(row["profits_missed"], row["missed_r"])),
+    ("net R", lambda row: f"{row['net_r']:+.2f}" if row["trades"] else "-"),
+    ("net USD", lambda row: f"{float(row['net_usd']):+.2f}" if row["trades"] else "-"),
+)
+_WORTH: tuple[Column, ...] = (
+    ("value in R, 95 %", lambda row: value_text(row["value"])),
+    ("n", lambda row: row["value"]["effective_n"]),
+    ("verdict", _verdict),
+)
 
 
 def _print_notes(told: Row) -> None:
