@@ -18,7 +18,7 @@ Row = dict[str, Any]
 _STYLE = {"helpful": "green", "harmful": "bold red", "not enough evidence": "dim"}
 _BY = ("strategy", "symbol")
 _NUMBERS = frozenset({"signals", "blocks", "abst.", "alone", "net R", "net USD", "n"})
-WIDE = 160
+WIDE = 175
 Column = tuple[str, Callable[[Row], Any]]
 EMPTY = "no signal was decided under this configuration yet: `python -m bot signals` shows what came, `doctor` why nothing might"
 
