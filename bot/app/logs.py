@@ -158,15 +158,14 @@ def _closed(event: Event) -> str:
 
 
 def _shadow_closed(event: Event) -> str | None:
-    """Of what a guard refused; twins of what was traded say nothing new."""
+    """What a refusal was worth. A twin of what was traded says nothing new, and what could not have been opened nothing at all."""
     data = event.data
-    if data["blocker"] is None:
+    if data["blocker"] is None or not data["tradable"]:
         return None
     saved = "saved" if data["pnl_r"] < 0 else "cost"
-    unfit = "" if data["tradable"] else " (it could not have been opened)"
     return (
         f"LEARN {data['blocker']} {saved} {abs(float(data['pnl_usd'])):.2f} USD: {event.symbol} would have closed by "
-        f"{data['reason']} with {data['pnl_r']:+.2f} R{unfit}"
+        f"{data['reason']} with {data['pnl_r']:+.2f} R"
     )
 
 

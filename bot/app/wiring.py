@@ -352,7 +352,7 @@ def _shadows(
         size=ShadowSize(rules, settings.stop),
         risk=settings.risk,
         params=settings.shadow,
-        trails=settings.exits.trailing,
+        leaving=settings.exits,
     )
 
 

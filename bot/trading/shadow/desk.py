@@ -36,6 +36,7 @@ from bot.domain.params import Params
 from bot.domain.ports import Desk, View
 from bot.domain.values import BLOCK, Decision, Direction, Signal
 from bot.trading.exits.desk import Exits
+from bot.trading.exits.hold import ExitParams
 from bot.trading.exits.recall import PlanRecall
 from bot.trading.exits.walls import institutional
 from bot.trading.guards.risk_limits import RiskLimits
@@ -76,10 +77,10 @@ class Shadows:
         size: ShadowSize,
         risk: RiskParams,
         params: ShadowParams,
-        trails: bool,
+        leaving: ExitParams,
     ) -> None:
         self.orders, self._exits, self.portfolio = orders, exits, portfolio
-        self._view, self._size, self._risk, self._params, self._trails = view, size, risk, params, trails
+        self._view, self._size, self._risk, self._params, self._leaving = view, size, risk, params, leaving
         self.venue = venue
         self._routes: dict[type, tuple[Desk, ...]] = {
             Decision: (positions, exits),
@@ -178,7 +179,9 @@ class Shadows:
         signal = decision.signal
         against = self._of.get((signal.instrument, signal.direction.opposite))
         refused = any(v.outcome is BLOCK and v.guard != RiskLimits.name for v in decision.verdicts)
-        if not against or refused or check_reversal(signal, self._view.of, self._risk) is not None:
+        if not against or refused or not self._leaving.reversal:
+            return []
+        if check_reversal(signal, self._view.of, self._risk) is not None:
             return []
         told = [
             replace(_to(decision, name), allowed=True, reversal=True, blocker=None, quantity=Decimal(0))
@@ -198,7 +201,7 @@ class Shadows:
         """Once a second those are looked after of which something is under way, or whose target a wall may move."""
         names = dict(self._restless)
         for (instrument, direction), shadows in self._of.items():
-            if self._trails or self._walled(instrument, direction):
+            if self._leaving.trailing or self._walled(instrument, direction):
                 names |= dict.fromkeys(shadows)
         answers = self._run(self._exits.look_after([self._open[name].position_id for name in names], self._view))
         for name in names:
