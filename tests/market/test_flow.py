@@ -298,6 +298,50 @@ def test_the_percentile_is_at_most_one_percent_low(sizes: list[int]) -> None:
         assert got * 1.0101 >= min(exact, floor * 1000)
 
 
+def grown_whale(now_ns: int) -> WhaleFlow:
+    """Whose first percentile is due `now_ns`: a day of orders of 100 to 2,000 USD over a floor of 100 USD."""
+    whale = WhaleFlow(WhaleParams(floor_usd=Decimal(100)))
+    for k in range(200):
+        at_ns = now_ns - DAY_NS + k * (DAY_NS // 200)
+        whale.add(usd(100 + k * 1900 / 199), k % 2 == 0, at_ns, at_ns)
+    return whale
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.sampled_from([-2500, -1990, -900, -60, 60, 900, 1990, 2500])), max_size=12
+    ),
+    st.integers(1, 12),
+)
+def test_whales_of_many_trades_at_once_are_those_of_each_also_where_the_percentile_is_taken_anew_on_the_way(
+    trades: list[tuple[int, int]], cut: int
+) -> None:
+    one_by_one, at_once = grown_whale(T0 + 3 * MS), grown_whale(T0 + 3 * MS)
+    times, at_ns = [], T0
+    for step_ms, _ in trades:
+        at_ns += step_ms * MS
+        times.append(at_ns)
+    worths = [usd(amount) for _, amount in trades]
+    for worth, now_ns in zip(worths, times, strict=True):
+        one_by_one.add(abs(worth), worth > 0, now_ns, now_ns)
+    for some in (slice(0, cut), slice(cut, None)):
+        if times[some]:
+            at_once.add_all(worths[some], times[some], times[some])
+    assert at_once.threshold_usd == one_by_one.threshold_usd
+    assert at_once.totals(at_ns) == one_by_one.totals(at_ns)
+    for flow in (one_by_one, at_once):  # what has begun goes on alike
+        flow.add(usd(500), True, at_ns, at_ns)
+    assert at_once.totals(at_ns) == one_by_one.totals(at_ns)
+
+
+def test_an_order_after_the_new_percentile_is_judged_by_it_also_among_trades_taken_at_once() -> None:
+    whale = grown_whale(T0 + 3 * MS)
+    bought, _, orders = whale.totals(T0)
+    whale.add_all([usd(150)] * 3, [T0, T0 + 3 * MS, T0 + 4 * MS], [T0, T0 + 3 * MS, T0 + 4 * MS])
+    assert whale.threshold_usd > 1_000
+    assert whale.totals(T0)[::2] == (bought + usd(150), orders + 1), "only the first came before it"
+
+
 # --- order-flow imbalance -------------------------------------------------------------------------------------------
 
 

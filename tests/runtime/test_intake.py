@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from decimal import Decimal
 from typing import Any
 
@@ -22,8 +23,10 @@ from bot.domain.messages import (
 )
 from bot.domain.orders import OrderStatus, OrderUpdate, Transfer, Trigger
 from bot.domain.reading import LongShort
+from bot.domain.trades import TradeRun
 from bot.domain.values import NS, Direction
 from bot.exchanges import binance
+from bot.market.flow import TakerFlow
 from bot.market.state import Market
 from bot.runtime.intake import Intake
 from bot.runtime.watches import Watches
@@ -308,3 +311,45 @@ def test_a_stream_that_goes_empties_books_and_flow_and_is_told(intake: Intake) -
     assert (down.kind, down.data) == ("FEED_DOWN", {"stream": "public", "reason": "silent for 5 s"})
     assert (resync.kind, changed.usable, changed.reason) == ("BOOK_RESYNC", False, "silent for 5 s")
     assert [event.kind for event in feed(True)] == ["FEED_UP"]
+
+
+# --- trades in columns ----------------------------------------------------------------------------------------------
+
+
+def run_of(*prices: float, symbol: str = "BTCUSDT") -> TradeRun:
+    times, ones = array("q", [T0 + k for k in range(len(prices))]), array("d", [1.0] * len(prices))
+    worths = array("q", [round(price * 1e6) for price in prices])
+    return TradeRun(symbol, binance.VENUE, False, times, times, array("d", prices), ones, worths)
+
+
+class InBulk:
+    """A guard that can be asked in columns, or not."""
+
+    def __init__(self, bulk: bool) -> None:
+        self.bulk = bulk
+
+    def in_bulk(self, instrument: str) -> bool:
+        return self.bulk
+
+    def after(self, instrument: str) -> None: ...
+    def after_each(self, flow: TakerFlow, run: TradeRun, count: int) -> None: ...
+
+
+def test_trades_are_taken_at_once_only_where_nobody_waits_for_one_of_them(
+    intake: Intake, watcher: Watcher, watches: Watches
+) -> None:
+    run = run_of(65_000.0, 65_001.0)
+    assert intake.undisturbed(run)
+    watches.set(WatchPrice(desk="exits", key="k", instrument=BTC, price=Decimal(65_001), above=True, of=Trigger.LAST))
+    assert not intake.undisturbed(run)
+    watches.cancel("exits", "k")
+    assert intake.undisturbed(run)
+    watcher.on = True
+    assert not intake.undisturbed(run)
+    assert intake.undisturbed(run_of(1.0, symbol="ETHUSDT")), "nobody follows it"
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_trades_are_taken_at_once_only_where_whoever_asks_can_be_asked_so(intake: Intake, bulk: bool) -> None:
+    intake.asked = InBulk(bulk)
+    assert intake.undisturbed(run_of(65_000.0, 65_001.0)) is bulk

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bot.domain.events import Emit
 from bot.domain.messages import (
@@ -338,3 +340,92 @@ def test_a_symbol_that_is_not_traded_cannot_be_blocked_and_that_is_told() -> Non
     told = Told()
     assert kinds(told.say(BlockRequest(instrument="binanceusdm:NOUSDT"))) == ["DISCREPANCY"]
     assert told.state.blocks == {}
+
+
+# --- looking at money only when something changed -------------------------------------------------------------------
+
+
+class AlwaysLooks(State):
+    """The same desk, that remembers no look."""
+
+    @property  # type: ignore[override]
+    def _looked(self) -> None:
+        return None
+
+    @_looked.setter
+    def _looked(self, seen: object) -> None: ...
+
+
+class Account:
+    """A desk `state` of one kind beside desks that trade, all told the same."""
+
+    def __init__(self, kind: type[State], risk: RiskParams, now_ns: int, held: bool) -> None:
+        self.desks = Desks()
+        if held:
+            self.desks.open(quantity="0.06")
+        self.desks.view.now_ns = now_ns
+        self.state = kind(self.desks.portfolio, risk)
+        marks = self.desks.portfolio._mark
+        self.unmarked = False
+        self.desks.portfolio._mark = lambda i: None if self.unmarked else marks(i)
+        self.hear(USABLE)
+
+    def hear(self, *messages: Message) -> list[Message]:
+        return [answer for each in messages for answer in self.state.on(each, self.desks.view)]
+
+    def step(self, what: str, value: Any) -> list[Message]:
+        desks, portfolio = self.desks, self.desks.portfolio
+        match what:
+            case "wait":
+                desks.view.now_ns += value
+            case "earn":
+                portfolio.money.realise(value)
+            case "transfer":
+                transfers = portfolio.money.transfers_usd
+                portfolio.book_transfer(Transfer(transfer_id=f"{desks.view.now_ns} {transfers} {value}", usd=value))
+            case "mark":
+                desks.mark(value)
+            case "unmarked":
+                self.unmarked = value
+            case "hear":
+                return self.hear(value)
+        return self.hear(Sampled(now_ns=desks.view.now_ns))
+
+    @property
+    def shown(self) -> Any:
+        state, money = self.state, self.desks.portfolio.money
+        since = {key: cause.since_ns for key, cause in state.causes.items()}
+        return state.state, state.reason, since, money.day, money.day_start_usd, money.peak_usd
+
+
+USD = st.sampled_from(
+    [Decimal(each) for each in ("-1000", "-301", "-300", "-299.99", "-0.01", "0", "0.01", "1", "400")]
+)
+STEPS = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([0, 1, NS, 60 * NS, DAY_NS // 2, DAY_NS])),
+    st.tuples(st.sampled_from(["earn", "transfer"]), USD),
+    st.tuples(st.just("mark"), st.sampled_from([50_000.0, 60_000.0, 64_999.0, 65_000.0, 70_000.0])),
+    st.tuples(st.just("unmarked"), st.booleans()),
+    st.tuples(
+        st.just("hear"),
+        st.sampled_from([LOST, USABLE, PauseRequest(), ResumeRequest(), KillRequest(), StopRequest(reason="end")]),
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(STEPS, max_size=25),
+    st.sampled_from(
+        [RiskParams(), RiskParams(on_daily_loss="flatten"), RiskParams(equity_usd=Decimal(2000), reducing_clear_s=0)]
+    ),
+    st.sampled_from([NOW, MIDNIGHT - 1]),
+    st.booleans(),
+)
+def test_a_desk_that_looks_only_at_what_changed_says_what_one_says_that_always_looks(
+    steps: list[tuple[str, Any]], risk: RiskParams, now_ns: int, held: bool
+) -> None:
+    skips, looks = Account(State, risk, now_ns, held), Account(AlwaysLooks, risk, now_ns, held)
+    for step in steps:
+        assert skips.step(*step) == looks.step(*step)
+        assert skips.shown == looks.shown
