@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.events import Emit
 from bot.domain.messages import (
+    Adopt,
     BlockRequest,
     CloseRequest,
     FeedChanged,
@@ -23,7 +24,7 @@ from bot.domain.messages import (
     StopRequest,
 )
 from bot.domain.orders import Transfer
-from bot.domain.values import NS
+from bot.domain.values import NS, Direction
 from bot.trading.money import DAY_NS
 from bot.trading.portfolio import Portfolio
 from bot.trading.risk import RiskParams
@@ -348,7 +349,7 @@ def test_a_symbol_that_is_not_traded_cannot_be_blocked_and_that_is_told() -> Non
 class AlwaysLooks(State):
     """The same desk, that remembers no look."""
 
-    @property  # type: ignore[override]
+    @property
     def _looked(self) -> None:
         return None
 
@@ -366,7 +367,7 @@ class Account:
         self.desks.view.now_ns = now_ns
         self.state = kind(self.desks.portfolio, risk)
         marks = self.desks.portfolio._mark
-        self.unmarked = False
+        self.unmarked, self.transfers = False, 0
         self.desks.portfolio._mark = lambda i: None if self.unmarked else marks(i)
         self.hear(USABLE)
 
@@ -374,6 +375,7 @@ class Account:
         return [answer for each in messages for answer in self.state.on(each, self.desks.view)]
 
     def step(self, what: str, value: Any) -> list[Message]:
+        """What the desk says; much may happen between two looks."""
         desks, portfolio = self.desks, self.desks.portfolio
         match what:
             case "wait":
@@ -381,15 +383,19 @@ class Account:
             case "earn":
                 portfolio.money.realise(value)
             case "transfer":
-                transfers = portfolio.money.transfers_usd
-                portfolio.book_transfer(Transfer(transfer_id=f"{desks.view.now_ns} {transfers} {value}", usd=value))
+                self.transfers += 1
+                portfolio.book_transfer(Transfer(transfer_id=str(self.transfers), usd=value))
             case "mark":
                 desks.mark(value)
             case "unmarked":
                 self.unmarked = value
+            case "adopt" if portfolio.position(BTC) is None:
+                desks.say(Adopt(instrument=BTC, direction=Direction.LONG, quantity=Decimal("0.06"), entry_price=value))
             case "hear":
                 return self.hear(value)
-        return self.hear(Sampled(now_ns=desks.view.now_ns))
+            case "look":
+                return self.hear(Sampled(now_ns=desks.view.now_ns))
+        return []
 
     @property
     def shown(self) -> Any:
@@ -401,11 +407,16 @@ class Account:
 USD = st.sampled_from(
     [Decimal(each) for each in ("-1000", "-301", "-300", "-299.99", "-0.01", "0", "0.01", "1", "400")]
 )
+FLATTEN = RiskParams(on_daily_loss="flatten")
+LOOK = ("look", None)
 STEPS = st.one_of(
+    st.just(LOOK),
+    st.just(LOOK),
     st.tuples(st.just("wait"), st.sampled_from([0, 1, NS, 60 * NS, DAY_NS // 2, DAY_NS])),
     st.tuples(st.sampled_from(["earn", "transfer"]), USD),
     st.tuples(st.just("mark"), st.sampled_from([50_000.0, 60_000.0, 64_999.0, 65_000.0, 70_000.0])),
     st.tuples(st.just("unmarked"), st.booleans()),
+    st.tuples(st.just("adopt"), st.just(Decimal(65_000))),
     st.tuples(
         st.just("hear"),
         st.sampled_from([LOST, USABLE, PauseRequest(), ResumeRequest(), KillRequest(), StopRequest(reason="end")]),
@@ -415,13 +426,14 @@ STEPS = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(STEPS, max_size=25),
-    st.sampled_from(
-        [RiskParams(), RiskParams(on_daily_loss="flatten"), RiskParams(equity_usd=Decimal(2000), reducing_clear_s=0)]
-    ),
+    st.lists(STEPS, max_size=40),
+    st.sampled_from([RiskParams(), FLATTEN, RiskParams(equity_usd=Decimal(2000), reducing_clear_s=0)]),
     st.sampled_from([NOW, MIDNIGHT - 1]),
     st.booleans(),
 )
+@example([LOOK, ("transfer", Decimal(400)), ("earn", Decimal(-400)), LOOK], RiskParams(), NOW, False)
+@example([LOOK, ("transfer", Decimal(-400)), ("earn", Decimal(400)), LOOK], RiskParams(), NOW, False)
+@example([LOOK, ("earn", Decimal(-300)), LOOK, ("adopt", Decimal(65_000)), LOOK], FLATTEN, NOW, False)
 def test_a_desk_that_looks_only_at_what_changed_says_what_one_says_that_always_looks(
     steps: list[tuple[str, Any]], risk: RiskParams, now_ns: int, held: bool
 ) -> None:
