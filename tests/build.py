@@ -113,6 +113,7 @@ class FakeMarket:
     mark_age_s: float | None = 0.0
     bids: list[tuple[float, float]] = field(default_factory=list)
     asks: list[tuple[float, float]] = field(default_factory=list)
+    stamped_ahead_ns: int | None = 0
     funding_rate: float | None = None
     next_funding_ns: int | None = None
     past_funding: tuple[float | None, int] | None = None

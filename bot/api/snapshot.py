@@ -98,6 +98,7 @@ class Live:
             "mark_source": market.mark_source,
             "book_age_s": _seconds(market.book_age_ns(now_ns)),
             "trade_age_s": _seconds(market.trade_age_ns(now_ns)),
+            "stamped_ahead_s": _seconds(market.stamped_ahead_ns),
             **({"depth": _depth(market, depth)} if depth else {}),
         }
 

@@ -52,6 +52,10 @@ class MarketView(PriceView, Protocol):
     """The same with what decisions ask of it besides."""
 
     @property
+    def stamped_ahead_ns(
+        self,
+    ) -> int | None: ...  # the venue's stamp of the newest mark, from when it reached us; None: no mark
+    @property
     def funding_rate(self) -> float | None: ...  # of the next funding, a fraction; None: not known
     @property
     def next_funding_ns(self) -> int | None: ...

@@ -81,6 +81,7 @@ class InstrumentMarket:
         self._book_ns: int | None = None
         self._trade_ns: int | None = None
         self._mark_ns: int | None = None
+        self.stamped_ahead_ns: int | None = None
 
     # --- what comes in ---------------------------------------------------------------------------------------------
 
@@ -137,6 +138,7 @@ class InstrumentMarket:
             self.past_funding = (before.funding_rate, before.next_funding_ns)
         self.venue_mark = mark
         self._mark_ns = now_ns
+        self.stamped_ahead_ns = mark.exch_ns - now_ns
 
     def on_forced(self, order: ForcedOrder, now_ns: int) -> None:
         known = self._store.fresh("liquidation_clusters", self.id, MODEL, now_ns)

@@ -72,6 +72,12 @@ class RiskParams(Params):
     book_max_age_s: float = Field(2.0, gt=0)
     trade_max_age_s: float = Field(5.0, gt=0)
     mark_max_age_s: float = Field(10.0, gt=0)
+    clock_max_s: float = Field(
+        2.0,
+        gt=0,
+        description="no entry while the venue stamps its mark prices farther than this from our clock: one of the clocks is wrong, or "
+        "what it says comes late",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> RiskParams:
@@ -167,6 +173,7 @@ def check_market(instrument: str, view: View, params: RiskParams) -> Breach | No
         _aged("order book", market.book_age_ns(now_ns), params.book_max_age_s)
         or _aged("last trade", market.trade_age_ns(now_ns), params.trade_max_age_s)
         or _aged("mark price", market.mark_age_ns(now_ns), params.mark_max_age_s)
+        or _stamped(market.stamped_ahead_ns, params.clock_max_s)
     )
 
 
@@ -177,6 +184,19 @@ def _aged(what: str, age_ns: int | None, limit_s: float) -> Breach | None:
     if age_ns <= limit * NS:
         return None
     return Breach(f"{what} is older than {limit:f} s", text(Decimal(age_ns) / NS), text(limit))
+
+
+def _stamped(ahead_ns: int | None, limit_s: float) -> Breach | None:
+    """Ages count from when a message reached us: they show neither a wrong clock nor a connection that is behind. A recording may have
+    no mark prices."""
+    limit = exact(limit_s)
+    if ahead_ns is None or abs(ahead_ns) <= limit * NS:
+        return None
+    off = text(abs(Decimal(ahead_ns)) / NS)
+    said = "stamps ahead of our clock: one of them is wrong"
+    if ahead_ns < 0:
+        said = "stamps behind our clock: one of them is wrong, or what it says comes late"
+    return Breach(f"the venue {said}", off, text(limit))
 
 
 def _blocked(signal: Signal, view: View) -> Breach | None:

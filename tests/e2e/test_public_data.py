@@ -111,6 +111,25 @@ def test_silence_is_a_failure_even_where_pings_are_answered(engine: Engine, venu
     assert any("silent for 5 s" in reason for reason in told)
 
 
+@pytest.mark.parametrize(("ahead_s", "what"), [(3600, "ahead of our clock"), (-3600, "behind our clock")])
+def test_a_clock_that_is_an_hour_wrong_is_told_and_refuses_entries_until_it_is_right(
+    engine: Engine, venue: BinancePublic, ahead_s: int, what: str
+) -> None:
+    active(engine)
+    numbers = count()
+
+    def reason() -> str:
+        body = engine.signal(f"clock{ahead_s}-{next(numbers)}", "long").body
+        return "" if body["allowed"] else str(engine.get(f"/api/why?q={SYMBOL}")["verdicts"][0]["reason"])
+
+    venue.clock_ahead_s = ahead_s
+    until(lambda: what in reason(), "word of the clock")
+    assert abs(status(engine)["markets"][0]["stamped_ahead_s"] - ahead_s) < 60
+    venue.clock_ahead_s = 0
+    until(lambda: "clock" not in reason(), "the end of the refusals")
+    assert status(engine)["bad_frames"] == 0
+
+
 def test_a_second_session_goes_on_with_the_account_of_the_first(venue: BinancePublic, tmp_path: Path) -> None:
     options = ("--venue", "binanceusdm")
     with Engine(tmp_path / "data", *options, **QUICK, **venue.settings) as first:

@@ -106,6 +106,16 @@ def test_mark_is_the_venues_else_mid() -> None:
     assert (btc.mark, btc.mark_source) == (100.7, "venue")
 
 
+@pytest.mark.parametrize("ahead_ns", [3600 * NS, 0, -3600 * NS])
+def test_how_far_the_venues_stamps_are_from_our_clock_is_known_from_its_newest_mark(ahead_ns: int) -> None:
+    market, btc = one()
+    market.apply(snapshot(), T0)
+    assert btc.stamped_ahead_ns is None
+    market.apply(MarkPrice("BTCUSDT", 100.0, None, None, None, T0), T0)
+    market.apply(MarkPrice("BTCUSDT", 100.0, None, None, None, T0 + 2 * NS + ahead_ns), T0 + 2 * NS)
+    assert btc.stamped_ahead_ns == ahead_ns
+
+
 def test_quotes_do_not_touch_the_book() -> None:
     market, btc = one()
     market.apply(snapshot(), T0)

@@ -2,7 +2,7 @@
 
 It is the venue's side of the tests: whoever connects gets what the capture holds from the present moment on, a depth snapshot is the
 book as it stands then, and a mark price comes every second. It can cut its sockets, fall silent while it still answers pings, lose a
-depth message, or refuse everything.
+depth message, have a clock that is wrong, or refuse everything.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class BinancePublic:
         self.snapshots = self.connections = 0
         self.silent = self.refusing = False
         self._lose = 0
-        self._now_ns = RealClock().now_ns
+        self.clock_ahead_s = 0
+        self._clock = RealClock()
         self.statistics = VenueStatisticsServer(World(price=_past_price), self._now_ns)
         self._levels: dict[str, dict[str, str]] = {"b": {}, "a": {}}
         self._last_id = 0
@@ -73,6 +74,9 @@ class BinancePublic:
     def settings(self) -> dict[str, str]:
         address = f"127.0.0.1:{self.port}"
         return {"BOT_VENUE__REST_URL": f"http://{address}", "BOT_VENUE__WS_URL": f"ws://{address}"}
+
+    def _now_ns(self) -> int:
+        return self._clock.now_ns() + self.clock_ahead_s * NS
 
     # --- faults ---
 
@@ -180,8 +184,8 @@ class BinancePublic:
 
     def _mark(self) -> bytes:
         mark = str(max(map(float, self._levels["b"])))
-        wire = {"e": "markPriceUpdate", "E": 1, "s": "BTCUSDT", "p": mark, "i": mark, "P": mark, "r": "0.0001", "T": 0}
-        return json.dumps(wire).encode()
+        wire = {"e": "markPriceUpdate", "E": self._now_ns() // MS, "s": "BTCUSDT", "p": mark, "i": mark, "P": mark}
+        return json.dumps(wire | {"r": "0.0001", "T": 0}).encode()
 
     async def _send(self, path: str, raw: bytes) -> None:
         if self.silent:

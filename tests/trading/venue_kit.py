@@ -66,6 +66,10 @@ class Market:
         return self.asks[0][0] if self.asks else None
 
     @property
+    def stamped_ahead_ns(self) -> int | None:
+        return None
+
+    @property
     def past_funding(self) -> tuple[float | None, int] | None:
         return None
 

@@ -69,6 +69,21 @@ def test_age_of_market_data(field: str, what: str, limit_s: int, reverses: bool)
     assert (missing.outcome, missing.value, missing.reason) == (BLOCK, None, f"no {what} yet")
 
 
+@pytest.mark.parametrize(("sign", "what"), [(1, "ahead of our clock"), (-1, "behind our clock")])
+def test_a_clock_that_is_not_the_venues(sign: int, what: str) -> None:
+    view = FakeView()
+    market = view.market(BTC)
+    market.stamped_ahead_ns = sign * 2 * NS
+    assert check(view).outcome is PASS
+    assert check(view, clock_max_s=1.9).outcome is BLOCK
+    market.stamped_ahead_ns = sign * (2 * NS + 1)
+    off = check(view)
+    assert (off.outcome, off.value, off.threshold) == (BLOCK, "2.000000001", "2.0")
+    assert what in off.reason
+    market.stamped_ahead_ns = None  # a recording without mark prices
+    assert check(view).outcome is PASS
+
+
 def test_a_book_that_cannot_be_used() -> None:
     view = FakeView()
     view.market(BTC).usable = False
