@@ -137,8 +137,9 @@ class InstrumentMarket:
         if before is not None and before.next_funding_ns is not None and before.next_funding_ns != mark.next_funding_ns:
             self.past_funding = (before.funding_rate, before.next_funding_ns)
         self.venue_mark = mark
-        self._mark_ns = now_ns
-        self.stamped_ahead_ns = mark.exch_ns - now_ns
+        if before is None or mark.exch_ns != before.exch_ns:  # else one that is known, with news of its funding
+            self._mark_ns = now_ns
+            self.stamped_ahead_ns = mark.exch_ns - now_ns
 
     def on_forced(self, order: ForcedOrder, now_ns: int) -> None:
         known = self._store.fresh("liquidation_clusters", self.id, MODEL, now_ns)

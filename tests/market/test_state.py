@@ -106,6 +106,16 @@ def test_mark_is_the_venues_else_mid() -> None:
     assert (btc.mark, btc.mark_source) == (100.7, "venue")
 
 
+def test_a_mark_that_is_told_again_with_its_funding_is_as_old_as_before() -> None:
+    market, btc = one()
+    market.apply(MarkPrice("BTCUSDT", 100.0, None, None, None, T0), T0)
+    market.apply(MarkPrice("BTCUSDT", 100.0, None, 0.0001, T0 + 90 * NS, T0), T0 + 9 * NS)
+    assert (btc.funding_rate, btc.next_funding_ns) == (0.0001, T0 + 90 * NS)
+    assert (btc.mark_age_ns(T0 + 9 * NS), btc.stamped_ahead_ns) == (9 * NS, 0)
+    market.apply(MarkPrice("BTCUSDT", 100.0, None, 0.0001, T0 + 90 * NS, T0 + 9 * NS), T0 + 10 * NS)
+    assert (btc.mark_age_ns(T0 + 10 * NS), btc.stamped_ahead_ns) == (0, -NS)
+
+
 @pytest.mark.parametrize("ahead_ns", [3600 * NS, 0, -3600 * NS])
 def test_how_far_the_venues_stamps_are_from_our_clock_is_known_from_its_newest_mark(ahead_ns: int) -> None:
     market, btc = one()
