@@ -306,13 +306,14 @@ class Bybit:
         return parse_klines(raw, width_s)
 
     def streams(self, symbols: Sequence[str], *, depth_only: bool) -> list[StreamPlan]:
-        """One connection, for the venue sets no time at which it ends. Books of coins that are looked at only may be quiet for
+        """One connection, for the venue sets no time at which it ends; a message for each symbol, for it refuses the whole of one in which
+        any topic is wrong, such as that of a symbol that is gone. Books of coins that are looked at only may be quiet for
         longer than those of one that is traded, whose ticker speaks too."""
         channels = [DEPTH_CHANNEL, "publicTrade", *(() if depth_only else ("tickers",))]
         plan = StreamPlan(
             name="public",
             path="/v5/public/linear",
-            subscribe=(subscribe(symbols, channels, 1),),
+            subscribe=tuple(subscribe([symbol], channels, number) for number, symbol in enumerate(symbols, 1)),
             carries=(DEPTH, TRADES),
             silence_s=10.0 if depth_only else 5.0,
             ping=b'{"op":"ping"}',

@@ -7,8 +7,9 @@ came; a snapshot goes the same way, so that what a recording holds is all there 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -29,8 +30,9 @@ Chance = Callable[[], float]
 APART_S = 1.0  # between two requests for a book of one symbol
 WIDEN_S = 60.0  # a book is seen less far the more price moves: so often it is looked at anew
 STALE_S = 10.0  # a book of a living stream that has not changed for so long is none
-ABSENT_S = 10  # one that has not come for so long although its stream lives is asked for again
+ABSENT_S = 10  # one that has not come for so long although its stream lives is asked for again, later each time
 MOST_AGAIN = 200  # of these an hour where that takes two messages: a venue ends a connection that says more than 480
+HOUR_S = 3600.0
 BARS = 499
 DAYS = 9
 DAY_S = 86_400
@@ -60,6 +62,7 @@ class VenueFeed:
             depth_only,
         )
         self._wanted: dict[str, None] = {}  # symbols whose book must come anew, each once
+        self._not_before: defaultdict[str, float] = defaultdict(float)  # loop time, by symbol
         self._asked = asyncio.Event()
         self._due: list[tuple[int, str, int]] = []  # history to fetch: when, symbol, width; a heap
         self._due_set = asyncio.Event()
@@ -67,7 +70,9 @@ class VenueFeed:
         self._coins: list[Instrument] = []
         self._depth: Stream | None = None
         self._absent_s: Counter[str] = Counter()  # by symbol
-        self._said: deque[float] = deque(maxlen=MOST_AGAIN)  # when the stream was asked for a book, loop time
+        self._said: defaultdict[str, deque[float]] = defaultdict(
+            deque
+        )  # when the stream was asked for a book, loop time
 
     async def instruments(self) -> list[Instrument]:
         """What trades there. Raises VenueError."""
@@ -150,25 +155,36 @@ class VenueFeed:
                     self._fetch_at_end_of_bar(each.symbol, width_s)
 
     async def _replace_books(self, put: Put, chance: Chance) -> None:
-        """One at a time, a symbol at most once a second; what fails is asked again, later each time."""
-        loop = asyncio.get_running_loop()
-        last: dict[str, float] = {}
-        failures = 0
+        """One at a time, a symbol at most once a second; what fails is asked again, later each time. One symbol that fails lets the
+        others pass: it may be gone. Where several do, it is the venue, which is then left alone."""
+        failures, in_a_row = Counter[str](), set[str]()
         while True:
-            while not self._wanted:
-                self._asked.clear()
-                await self._asked.wait()
-            symbol = next(iter(self._wanted))
-            await asyncio.sleep(max(0.0, last.get(symbol, -APART_S) + APART_S - loop.time()))
-            del self._wanted[symbol]
-            last[symbol] = loop.time()
+            symbol = await self._next_wanted()
+            self._not_before[symbol] = asyncio.get_running_loop().time() + APART_S
             try:
                 await self._replace(symbol, put)
-                failures = 0
+                del failures[symbol]
+                in_a_row.clear()
             except VenueError:
-                failures += 1
                 self._wanted[symbol] = None
-                await asyncio.sleep(backoff_s(failures, chance))
+                failures[symbol] += 1
+                in_a_row.add(symbol)
+                wait_s = backoff_s(failures[symbol], chance)
+                self._not_before[symbol] += wait_s
+                if len(in_a_row) > 1:
+                    await asyncio.sleep(wait_s)
+
+    async def _next_wanted(self) -> str:
+        loop = asyncio.get_running_loop()
+        while True:
+            symbol = min(self._wanted, key=self._not_before.__getitem__, default=None)
+            if symbol is not None and self._not_before[symbol] <= loop.time():
+                del self._wanted[symbol]
+                return symbol
+            self._asked.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if symbol is None else self._not_before[symbol]):
+                    await self._asked.wait()
 
     async def _replace(self, symbol: str, put: Put) -> None:
         path = self.exchange.snapshot_path(symbol)
@@ -179,11 +195,15 @@ class VenueFeed:
             await self._say_again(self._depth, symbol)
 
     async def _say_again(self, stream: Stream, symbol: str) -> None:
-        """Without a connection a new one brings the book anyway."""
-        now_s = asyncio.get_running_loop().time()
-        if len(self._said) == MOST_AGAIN:
-            await asyncio.sleep(max(0.0, self._said[0] + 3600.0 - now_s))
-        self._said.append(asyncio.get_running_loop().time())
+        """Without a connection a new one brings the book anyway. Every symbol has its share of what a venue bears in an hour."""
+        said, now_s = self._said[symbol], asyncio.get_running_loop().time()
+        while said and said[0] <= now_s - HOUR_S:
+            said.popleft()
+        if len(said) >= max(1, MOST_AGAIN // len(self.followed)):
+            self._not_before[symbol] = said[0] + HOUR_S
+            self.want(symbol)
+            return
+        said.append(now_s)
         await stream.say(self.exchange.again(symbol))
 
     async def _watch(self, put: Put, book_age_s: Callable[[str], float | None]) -> None:
@@ -204,9 +224,11 @@ class VenueFeed:
                 self._widen()
 
     def _is_absent(self, symbol: str, age_s: float | None) -> bool:
-        """Once every ten seconds in which its stream lived without it: what was asked for has been lost on the way."""
+        """After ten seconds in which its stream lived without it, after twenty, forty and so on: what was asked for has been lost on the
+        way, or the symbol does not trade now."""
         self._absent_s[symbol] = self._absent_s[symbol] + 1 if age_s is None and self.depth_up else 0
-        return self._absent_s[symbol] > 0 and self._absent_s[symbol] % ABSENT_S == 0
+        times, rest = divmod(self._absent_s[symbol], ABSENT_S)
+        return times > 0 and rest == 0 and times & (times - 1) == 0
 
     def _stale(self, symbol: str, age_s: float) -> FeedState:
         reason = f"no depth of {symbol} for {age_s:.0f} s"

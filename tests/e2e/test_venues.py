@@ -111,6 +111,20 @@ def test_after_a_cut_and_after_silence_the_books_come_back(engine: Engine, venue
     assert any("silent for 5 s" in reason for reason in told)
 
 
+def test_a_symbol_that_is_gone_after_a_cut_takes_no_other_with_it(engine: Engine, venue: PublicVenue) -> None:
+    until(lambda: usable(engine, SYMBOL) and usable(engine, OTHER), "both books")
+    downs = kinds(engine, "FEED_DOWN")
+    venue.gone.add(venue.symbol("ETH"))
+    venue.cut()
+    until(lambda: kinds(engine, "FEED_DOWN") > downs, "word of the cut")
+    until(lambda: usable(engine, SYMBOL), "the book of the symbol that is there")
+    assert not usable(engine, OTHER)
+    assert engine.wait_for("BAD_FRAME"), "the venue's refusal is told"
+    venue.gone.clear()
+    venue.cut()
+    until(lambda: usable(engine, SYMBOL) and usable(engine, OTHER), "both books")
+
+
 def test_walls_are_those_of_all_venues_and_one_that_is_down_at_the_start_joins_later(tmp_path: Path) -> None:
     with (
         BinancePublic() as home,

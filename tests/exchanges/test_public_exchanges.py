@@ -40,11 +40,10 @@ def test_what_is_said_to_bybit() -> None:
     (whole,) = bybit.EXCHANGE.streams(["BTCUSDT", "ETHUSDT"], depth_only=False)
     (walls,) = bybit.EXCHANGE.streams(["BTCUSDT"], depth_only=True)
     assert whole.path == "/v5/public/linear"
-    assert said(whole.subscribe)[0]["args"] == [
-        f"{channel}.{symbol}"
+    assert [each["args"] for each in said(whole.subscribe)] == [
+        [f"{channel}.{symbol}" for channel in ("orderbook.1000", "publicTrade", "tickers")]
         for symbol in ("BTCUSDT", "ETHUSDT")
-        for channel in ("orderbook.1000", "publicTrade", "tickers")
-    ]
+    ], "one wrong symbol spoils its own message"
     assert said(walls.subscribe)[0]["args"] == ["orderbook.1000.BTCUSDT", "publicTrade.BTCUSDT"]
     again = said(bybit.EXCHANGE.again("BTCUSDT"))
     assert [(each["op"], each["args"]) for each in again] == [

@@ -2,7 +2,7 @@
 
 Every symbol shows the same book and trades. Whoever subscribes to a book gets it whole as it stands then, and each change after
 that with the venue's own sequence. A server can cut its sockets, fall silent while it still answers pings, hold back the depth of
-one symbol, lose a change, lie in a checksum, or refuse everything. `wall_base` is an order that rests where the 300th ask was. What it says is made here from the venues' documents, without
+one symbol or know it no more, lose a change, lie in a checksum, or refuse everything. `wall_base` is an order that rests where the 300th ask was. What it says is made here from the venues' documents, without
 the program's own code.
 """
 
@@ -44,6 +44,7 @@ class PublicVenue:
         self._wall_base, self._wall_price = wall_base, ""
         self.refusing, self.silent = refusing, False
         self.stalled: set[str] = set()
+        self.gone: set[str] = set()  # symbols that are not listed any more
         self.again = Counter[str]()  # how often a book was asked for, by symbol
         self.asked: list[str] = []
         self.pings = 0
@@ -277,6 +278,10 @@ class Bybit(PublicVenue):
         if asked["op"] == "ping":
             return "ping", [], [json.dumps(ack | {"ret_msg": "pong"})]
         channels = [tuple(arg.rsplit(".", 1)) for arg in asked["args"]]
+        wrong = next((arg for arg in asked["args"] if arg.rpartition(".")[2] in self.gone), None)
+        if wrong is not None:  # and nothing of the message is heeded
+            refusal = {"success": False, "ret_msg": f"error:handler not found,topic:{wrong}"}
+            return asked["op"], [], [json.dumps(ack | refusal)]
         return asked["op"], [(channel, symbol) for channel, symbol in channels], [json.dumps(ack)]
 
     def book(self, symbol: str, kind: str, bids: Rows, asks: Rows, before: int, now: int) -> str:
@@ -336,8 +341,15 @@ class Okx(PublicVenue):
         if text == "ping":
             return "ping", [], ["pong"]
         asked = json.loads(text)
-        answers = [json.dumps({"event": asked["op"], "arg": arg, "connId": "a4d3ae55"}) for arg in asked["args"]]
-        return asked["op"], [(arg["channel"], arg["instId"]) for arg in asked["args"]], answers
+        answers = [json.dumps(self._answer(asked["op"], arg) | {"connId": "a4d3ae55"}) for arg in asked["args"]]
+        listed = [arg for arg in asked["args"] if arg["instId"] not in self.gone]
+        return asked["op"], [(arg["channel"], arg["instId"]) for arg in listed], answers
+
+    def _answer(self, op: str, arg: dict[str, str]) -> dict[str, Any]:
+        if arg["instId"] not in self.gone:
+            return {"event": op, "arg": arg}
+        wrong = f"channel:{arg['channel']},instId:{arg['instId']}"
+        return {"event": "error", "code": "60018", "msg": f"Wrong URL or {wrong} doesn't exist."}
 
     def book(self, symbol: str, kind: str, bids: Rows, asks: Rows, before: int, now: int) -> str:
         checksum = self._checksum() if self.checksums else 0

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 from bot.domain.errors import VenueError
 from bot.domain.frames import FeedState, History
 from bot.domain.values import NS
-from bot.exchanges import bybit
+from bot.exchanges import binance, bybit
 from bot.runtime.clock import RealClock
 from bot.venues import venue_feed
 from bot.venues.public import PublicMarket
@@ -25,6 +25,7 @@ from bot.venues.venue_feed import VenueFeed
 from tests.build import instrument
 
 BTC = instrument(id="bybit:BTCUSDT", venue="bybit")
+ETH = instrument("ETHUSDT", id="bybit:ETHUSDT", venue="bybit")
 BOOK = {"s": "BTCUSDT", "b": [["99", "1"]], "a": [["101", "1"]], "u": 5}
 SNAPSHOT = json.dumps({"topic": "orderbook.1000.BTCUSDT", "type": "snapshot", "ts": 1, "data": BOOK})
 
@@ -176,21 +177,89 @@ async def test_a_book_that_never_comes_is_asked_for_again_while_its_stream_lives
     assert server.heard[1]["args"] == ["orderbook.1000.BTCUSDT"]
 
 
-async def test_no_more_is_said_to_a_stream_than_a_venue_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_is_said_to_a_stream_than_a_venue_bears_and_no_symbol_takes_the_share_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(venue_feed, "APART_S", 0.0)
     async with serving() as server, feed(server) as its:
-        its.follow([BTC])
-        its._said.extend([asyncio.get_running_loop().time()] * (venue_feed.MOST_AGAIN - 2))
+        its.follow([BTC, ETH])
+        share = venue_feed.MOST_AGAIN // 2
+        its._said["BTCUSDT"].extend([asyncio.get_running_loop().time()] * (share - 1))
         async with running(its, Heard(), lambda symbol: 0.0):
-            await until(lambda: server.heard)
+            await until(lambda: len(server.heard) == 2)
             its.want("BTCUSDT")
-            await until(lambda: len(server.heard) == 3)
-            its.want("BTCUSDT")
-            await until(lambda: len(server.heard) == 5)
+            await until(lambda: len(server.heard) == 4)
             its.want("BTCUSDT")
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await until(lambda: len(server.heard) > 5)
+                    await until(lambda: len(server.heard) > 4)
+            its.want("ETHUSDT")
+            await until(lambda: len(server.heard) == 6)
+            assert server.heard[-1]["args"] == ["orderbook.1000.ETHUSDT"]
+            hour_ago = asyncio.get_running_loop().time() - venue_feed.HOUR_S
+            its._said["BTCUSDT"][0] = its._not_before["BTCUSDT"] = hour_ago
+            its.want("ETHUSDT")  # it is looked at who is due
+            await until(lambda: len(server.heard) == 10)
+    assert {each["args"][0] for each in server.heard[-4:]} == {"orderbook.1000.BTCUSDT", "orderbook.1000.ETHUSDT"}
+
+
+def test_a_book_that_does_not_come_is_asked_for_later_each_time() -> None:
+    its = VenueFeed(bybit.EXCHANGE, "http://127.0.0.1:9", "ws://127.0.0.1:9", At())
+    its.depth_up = True
+    assert [second for second in range(1, 201) if its._is_absent("BTCUSDT", None)] == [10, 20, 40, 80, 160]
+    assert not its._is_absent("BTCUSDT", 0.0)
+    assert [second for second in range(1, 31) if its._is_absent("BTCUSDT", None)] == [10, 20]
+
+
+async def snapshots_of(
+    server: Server, gone: set[str], chance: float, wanted: Callable[[VenueFeed], None], enough: Callable[[], bool]
+) -> None:
+    """A feed of Binance's, whose books come over REST, until `enough`."""
+    server.answers["/fapi/v1/depth"] = lambda request: (
+        web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+        if request.query["symbol"] in gone
+        else web.json_response({"lastUpdateId": 1, "bids": [], "asks": []})
+    )
+    its = VenueFeed(binance.EXCHANGE, f"http://{server.url}", "ws://127.0.0.1:9", At())
+    task = asyncio.ensure_future(its._replace_books(Heard().put, lambda: chance))
+    try:
+        wanted(its)
+        await until(enough)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await its.close()
+
+
+async def test_a_symbol_that_is_gone_does_not_keep_the_books_of_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venue_feed, "APART_S", 0.0)
+    monkeypatch.setattr("bot.runtime.websocket.FIRST_WAIT_S", 1000.0)
+    async with serving() as server:
+
+        def wanted(its: VenueFeed) -> None:
+            for symbol in ("GONEUSDT", "BTCUSDT", "ETHUSDT"):
+                its.want(symbol)
+
+        await snapshots_of(server, {"GONEUSDT"}, 1.0, wanted, lambda: len(server.asked) == 3)
+    assert [path.partition("symbol=")[2].partition("&")[0] for path in server.asked] == [
+        *("GONEUSDT", "BTCUSDT", "ETHUSDT")
+    ]
+
+
+async def test_a_venue_that_answers_for_no_symbol_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venue_feed, "APART_S", 0.0)
+    monkeypatch.setattr("bot.runtime.websocket.FIRST_WAIT_S", 1000.0)
+    symbols = [f"A{number}USDT" for number in range(5)]
+    async with serving() as server:
+
+        def wanted(its: VenueFeed) -> None:
+            for symbol in symbols:
+                its.want(symbol)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await snapshots_of(server, set(symbols), 1.0, wanted, lambda: False)
+    assert len(server.asked) == 2
 
 
 # --- history --------------------------------------------------------------------------------------------------------
