@@ -118,6 +118,7 @@ def test_a_symbol_that_is_gone_after_a_cut_takes_no_other_with_it(engine: Engine
     venue.cut()
     until(lambda: kinds(engine, "FEED_DOWN") > downs, "word of the cut")
     until(lambda: usable(engine, SYMBOL), "the book of the symbol that is there")
+    until(lambda: market(engine, SYMBOL)["trade_age_s"] < 5, "its trades")
     assert not usable(engine, OTHER)
     assert engine.wait_for("BAD_FRAME"), "the venue's refusal is told"
     venue.gone.clear()
