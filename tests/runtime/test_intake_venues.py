@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bot.domain.events import Emit
 from bot.domain.frames import DEPTH, TRADES, BarRow, FeedState, Frame, History
 from bot.domain.reading import ReadingState
-from bot.domain.values import NS
+from bot.domain.values import NS, Side
 from bot.exchanges.base import exchanges
 from bot.market.state import InstrumentMarket, Market
 from bot.runtime.intake import Intake
@@ -231,3 +231,76 @@ def test_no_damage_stops_the_engine_and_a_snapshot_always_heals(damage: list[Any
         desk.take(source, good[:start] + junk + good[end:])
     desk.load()
     assert desk.other("bybit") and desk.other("okx")
+
+
+# --- frames in any order, any number of times -----------------------------------------------------------------------
+
+LAST = 8  # changes of the true book
+Sizes = dict[str, int]
+
+
+def true_books(sizes: Sequence[int]) -> list[tuple[Sizes, Sizes]]:
+    """Bids and asks after each change, of one price a side; the outermost level stays."""
+    books = [({"95": 1, "99": 2}, {"105": 1, "101": 2})]
+    for number, size in enumerate(sizes, 1):
+        bids, asks = books[-1]
+        books.append((bids | {str(96 + number % 4): size}, asks | {str(104 - number % 4): size + 1}))
+    return books
+
+
+def told(venue: str, books: Sequence[tuple[Sizes, Sizes]], kind: str, number: int) -> bytes:
+    """The whole book after a change, or the change itself, in the venue's words."""
+    bids, asks = books[number]
+    if kind == "change":
+        bids, asks = {k: bids[k] for k in [str(96 + number % 4)]}, {k: asks[k] for k in [str(104 - number % 4)]}
+    else:
+        bids, asks = ({price: size for price, size in side.items() if size} for side in (bids, asks))
+    rows = [[[price, str(size)] for price, size in side.items()] for side in (bids, asks)]
+    if venue == "bybit":
+        data = {"s": "BTCUSDT", "b": rows[0], "a": rows[1], "u": 100 + number}
+        topic = {"topic": "orderbook.1000.BTCUSDT", "type": "delta" if kind == "change" else "snapshot"}
+        return json.dumps({**topic, "ts": 1, "data": data}).encode()
+    if venue == "okx":
+        rows = [[[*row, "0", "1"] for row in side] for side in rows]
+        action, before = ("update", number - 1) if kind == "change" else ("snapshot", -1)
+        book = {"bids": rows[0], "asks": rows[1], "ts": "1", "seqId": number, "prevSeqId": before, "checksum": 0}
+        arg = {"channel": "books", "instId": "BTC-USDT-SWAP"}
+        return json.dumps({"arg": arg, "action": action, "data": [book]}).encode()
+    if kind == "change":
+        ids = {"U": 10 * number - 8, "u": 10 * number, "pu": 10 * (number - 1)}
+        return json.dumps(
+            {"e": "depthUpdate", "E": 1, "T": 1, "s": "BTCUSDT", **ids, "b": rows[0], "a": rows[1]}
+        ).encode()
+    whole = {"lastUpdateId": 10 * number, "E": 1, "T": 1, "bids": rows[0], "asks": rows[1]}
+    return json.dumps({"stream": "btcusdt@depth_snapshot", "data": whole}).encode()
+
+
+@given(
+    st.sampled_from(["binanceusdm", "bybit", "okx"]),
+    st.lists(st.integers(0, 3), min_size=LAST, max_size=LAST),
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(["change", "change", "snapshot"]), st.integers(1, LAST)),
+            st.tuples(st.just("next"), st.just(0)),
+        ),
+        max_size=40,
+    ),
+)
+def test_a_book_that_is_shown_was_a_true_one_whatever_frames_are_repeated_swapped_or_lost(
+    venue: str, sizes: list[int], frames: list[tuple[str, int]]
+) -> None:
+    desk, books, newest = Desk(), true_books(sizes), 0
+    book = desk.home.book if venue == "binanceusdm" else desk.home.others[venue]
+    scale = 100.0 if venue == "okx" else 1.0  # contracts a coin
+    for kind, number in [("snapshot", 1), *frames]:
+        newest = min(LAST, newest + 1) if kind == "next" else number
+        desk.take(venue, told(venue, books, "change" if kind == "next" else kind, newest))
+        if not book.usable:
+            continue
+        assert book.last_id is not None
+        bids, asks = books[{"binanceusdm": book.last_id // 10, "bybit": book.last_id - 100}.get(venue, book.last_id)]
+        for side, true in ((Side.BUY, bids), (Side.SELL, asks)):
+            seen = {f"{price:g}": round(size * scale, 6) for price, size in book.levels(side, 99)}
+            assert seen == {price: float(size) for price, size in true.items() if size}
+    desk.take(venue, told(venue, books, "snapshot", LAST))
+    assert book.usable, "whatever came before"
