@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from bot.domain.frames import Frame, Lane, Source
@@ -24,6 +25,9 @@ class KeptReadings:
     ) -> None:
         self._path, self._store, self._now_ns, self._tell = folder / FILE_NAME, store, now_ns, tell
         self._trouble = ""
+        self._one = (
+            Lock()
+        )  # a save in its thread outlives the task that waits for it, and both would write the same file
 
     def restore(self, inbox: Inbox, known: Callable[[Reading[Any]], None]) -> None:
         """Before anything else is put into the data lane. `known` is told of each."""
@@ -45,7 +49,8 @@ class KeptReadings:
 
     def _save(self, readings: list[Reading[Any]]) -> None:
         try:
-            save(self._path, readings, self._now_ns())
+            with self._one:
+                save(self._path, readings, self._now_ns())
             self._trouble = ""
         except OSError as error:
             if str(error) != self._trouble:

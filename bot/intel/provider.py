@@ -45,11 +45,19 @@ async def run_again(
         try:
             await provider.run()
             problem = "it ended"
-        except Exception as error:  # noqa: BLE001  guards go on without it, and trading does
+        except Exception as fault:  # noqa: BLE001  guards go on without it, and trading does
+            error = _first(fault)
             at = traceback.extract_tb(error.__traceback__)[-1]
             problem = f"{type(error).__name__} in {Path(at.filename).name} line {at.lineno}"
         report(f"a fault of this program: {problem}; it begins again in {AGAIN_S:g} s")
         await sleep(AGAIN_S)
+
+
+def _first(fault: Exception) -> Exception:
+    """Of those that a group of tasks ended with."""
+    while isinstance(fault, ExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
 
 
 class Inlet:

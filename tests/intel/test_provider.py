@@ -21,8 +21,12 @@ class Faulty:
     async def run(self) -> None:
         self.runs += 1
         if self.runs < 3:
-            raise KeyError(SECRET)
+            async with asyncio.TaskGroup() as tasks:  # as providers run, one task for each thing they ask
+                tasks.create_task(self._ask())
         await asyncio.Event().wait()
+
+    async def _ask(self) -> None:
+        raise KeyError(SECRET)
 
     def resume(self, reading: Reading[Any]) -> None: ...
 
