@@ -11,6 +11,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from bot.domain.errors import FeedError
+from bot.domain.frames import Frame, Lane
+from bot.runtime.inbox import Inbox
 from bot.runtime.websocket import Stream, StreamRules, backoff_s
 
 QUICK = StreamRules(open_s=2, silence_s=0.2, rotate_s=60)
@@ -224,3 +226,57 @@ async def test_a_long_message_is_data_whatever_word_is_in_it() -> None:
     async with serve(venue, "127.0.0.1", 0) as server:
         await listen(heard, f"ws://127.0.0.1:{port_of(server)}", StreamRules(open_s=2, silence_s=2, pong=b"pong"))
     assert len(heard.notes) == 2
+
+
+async def test_a_full_lane_holds_three_venues_back_in_order_without_loss_and_without_a_cut() -> None:
+    """The engine takes nothing for longer than the streams may be silent: it is late, they are not."""
+    wanted, rules = 3_000, StreamRules(open_s=5, silence_s=0.6)
+    inbox = Inbox(data_bound=64)
+    taken: dict[str, list[int]] = {name: [] for name in ("a", "b", "c")}
+    downs: list[str] = []
+
+    async def venue(socket: ServerConnection) -> None:
+        await socket.recv()
+        with contextlib.suppress(ConnectionClosed):
+            for number in range(wanted):
+                await socket.send(str(number))
+                if number % 50 == 0:
+                    await asyncio.sleep(0.001)
+            await socket.wait_closed()
+
+    class Into:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def up(self, stream: str) -> None: ...
+
+        async def down(self, stream: str, reason: str) -> None:
+            if len(taken[self.name]) < wanted:
+                downs.append(reason)
+
+        async def deliver(self, raws: Sequence[bytes]) -> None:
+            for raw in raws:
+                await inbox.put_data(Frame(0, Lane.DATA, self.name, raw))
+
+    async def engine() -> None:
+        while any(len(numbers) < wanted for numbers in taken.values()):
+            await inbox.arrival(5)
+            if sum(map(len, taken.values())) == 1_000:
+                await asyncio.sleep(1.5 * rules.silence_s)
+                assert inbox.depths()[1] == 64
+            frame = inbox.pop()
+            taken[frame.source].append(int(frame.raw))
+
+    async with serve(venue, "127.0.0.1", 0) as server:
+        address = f"ws://127.0.0.1:{port_of(server)}"
+        streams = [
+            asyncio.ensure_future(Stream(name, address, [b"x"], Into(name), lambda: 0.0, rules).run()) for name in taken
+        ]
+        async with asyncio.timeout(30):
+            await engine()
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+    assert downs == []
+    assert all(numbers == list(range(wanted)) for numbers in taken.values())
+    assert inbox.data_high_water == 64
