@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from math import hypot
 from typing import Any
 
 import pytest
@@ -33,6 +34,20 @@ def test_the_win_rate_is_that_of_first_passage() -> None:
     (chance,) = [row["p_tp_first"] for row in rows if (row["tp"], row["sl"]) == (0.5, 1.0)]
     found = measured("one target 0.5 %, stop 1 %", 600, seed=2)
     assert abs(found.win_rate - chance) < 3 * (chance * (1 - chance) / found.n) ** 0.5
+
+
+def test_the_default_ladder_does_as_one_that_was_simulated_by_other_means() -> None:
+    told = json.loads(TABLE.read_text())["ladder_driftless"]
+    settings = chosen()
+    assert [float(each) for each in settings.ladder.targets_pct] == told["tiers_pct"]
+    assert [float(each) for each in settings.ladder.fractions] == told["fractions"]
+    assert (float(settings.stop.pct), settings.exits.break_even) == (told["sl_pct"], told["breakeven_after_tp1"])
+    found = measured("default ladder, break-even", 600, seed=6)
+    chance = told["win_rate_gross>0"]
+    assert abs(found.win_rate - chance) < 3 * (chance * (1 - chance) / found.n) ** 0.5
+    error = hypot(found.error, told["se"])
+    assert abs(found.gross - told["gross_mean_pct"]) < 3 * error
+    assert abs(found.gross - 0.1 - told["net_mean_pct_with_10bps_round_trip"]) < 3 * error
 
 
 FAR_AWAY: dict[str, Any] = {"ladder": {"targets_pct": ("20", "30", "35", "40")}}
