@@ -91,7 +91,9 @@ class Stream:
         """From connecting to the end, over as many connections as took over from one another."""
         try:
             self._connection = await self._open()
-        except (OSError, TimeoutError, InvalidHandshake, WebSocketException) as error:
+        except TimeoutError:
+            return _Ended(f"cannot connect to {self._url}: no answer within {self._rules.open_s:g} s")
+        except (OSError, InvalidHandshake, WebSocketException) as error:
             return _Ended(f"cannot connect to {self._url}: {_said(error)}")
         ended = _Ended("")
         try:
@@ -100,6 +102,7 @@ class Stream:
                 told = await self._listen(self._connection, ended, told)
         except TimeoutError:
             ended.reason = f"silent for {self._rules.silence_s:g} s"
+            self._connection.transport.abort()  # who is silent answers no farewell either, and what follows is urgent
         except (OSError, WebSocketException) as error:
             ended.reason = f"the connection ended: {_said(error)}"
         finally:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import socket
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.utils import accept_key
 
 from bot.domain.errors import FeedError
 from bot.domain.frames import Frame, Lane
@@ -102,9 +105,9 @@ async def test_another_connection_takes_over_without_a_message_lost_or_told_twic
     async def counting() -> None:
         nonlocal count
         while True:
-            for socket in sockets:
+            for each in sockets:
                 with contextlib.suppress(ConnectionClosed):
-                    await socket.send(str(count))
+                    await each.send(str(count))
             count += bool(sockets)
             await asyncio.sleep(0.005)
 
@@ -280,3 +283,76 @@ async def test_a_full_lane_holds_three_venues_back_in_order_without_loss_and_wit
     assert downs == []
     assert all(numbers == list(range(wanted)) for numbers in taken.values())
     assert inbox.data_high_water == 64
+
+
+@contextlib.asynccontextmanager
+async def half_open(greets: bool) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server whose machine is gone as soon as it has accepted a connection (or greeted and said one thing): it ends none. What each
+    connection said until its end is noted."""
+    sockets: list[asyncio.StreamWriter] = []
+    said: list[bytes] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sockets.append(writer)
+        if greets:
+            asked = await reader.readuntil(b"\r\n\r\n")
+            key = asked.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0].decode()
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Accept: " + accept_key(key).encode() + b"\r\n\r\n" + b"\x81\x04once"
+            )
+        with contextlib.suppress(ConnectionError):
+            said.append(await reader.read())
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], said
+    finally:
+        for writer in sockets:
+            writer.transport.abort()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("greets", "reason"), [(False, "no answer within 0.2 s"), (True, "silent for 0.2 s")], ids=["before", "after"]
+)
+async def test_a_connection_whose_other_end_is_gone_is_given_up_in_time(greets: bool, reason: str) -> None:
+    heard = Heard(99)
+    rules = StreamRules(open_s=0.2, silence_s=0.2, ping_s=60)
+    async with half_open(greets) as (port, said):
+        stream = Stream("p", f"ws://127.0.0.1:{port}", [b"please"], heard, lambda: 0.0, rules)
+        task = asyncio.ensure_future(stream.run())
+        async with asyncio.timeout(30):
+            while len(said) < 2:  # noqa: ASYNC110  it has no event for this
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    downs = [note for note in heard.notes if "down" in note]
+    assert len(downs) >= 2 and all(reason in note for note in downs), heard.notes
+    if greets:  # a frame of 6 letters, and no closing one whose answer would be waited for
+        assert [len(each) for each in said[:2]] == [12, 12]
+
+
+async def test_a_name_that_cannot_be_found_is_told_and_tried_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, left = socket.getaddrinfo, 2
+
+    def getaddrinfo(host: Any, *rest: Any, **more: Any) -> Any:
+        nonlocal left
+        if host == "venue.invalid":
+            left -= 1
+            if left >= 0:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            host = "127.0.0.1"
+        return found(host, *rest, **more)
+
+    async def venue(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send("here")
+        await connection.wait_closed()
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    heard = Heard(1)
+    async with serve(venue, "127.0.0.1", 0) as server:
+        await listen(heard, f"ws://venue.invalid:{port_of(server)}", StreamRules(open_s=2, silence_s=5))
+    assert heard.notes[-2:] == ["public up", "here"]
+    assert len(heard.notes) == 4 and all("Name or service not known" in note for note in heard.notes[:2])
