@@ -32,6 +32,7 @@ def engine(venue: BinancePublic, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("public")
     with Engine(folder / "data", "--venue", "binanceusdm", **QUICK, **venue.settings) as running:
         active(running)
+        until(lambda: status(running)["markets"][0]["trade_age_s"] is not None, "a trade")
         yield running
 
 
@@ -97,6 +98,19 @@ def test_a_lost_message_makes_the_book_unusable_and_a_snapshot_replaces_it(
     until(lambda: kinds(engine, "BOOK_RESYNC") >= resyncs + 2, "the gap and its end")
     active(engine)
     assert venue.snapshots > snapshots
+
+
+def test_snapshots_that_are_too_old_are_refused_until_one_is_not(engine: Engine, venue: BinancePublic) -> None:
+    active(engine)
+    snapshots, asked = venue.snapshots, len(engine.get("/api/events?kinds=BOOK_RESYNC"))
+    venue.stale_snapshots = 3
+    venue.lose_a_depth_message()
+    until(lambda: venue.stale_snapshots == 0, "three that are too old")
+    active(engine)
+    assert venue.snapshots >= snapshots + 4
+    told = engine.get("/api/events?kinds=BOOK_RESYNC")[asked:]
+    assert [each["data"]["usable"] for each in told][-1] is True
+    assert any("older than the first change after it" in each["data"]["reason"] for each in told), told
 
 
 def test_silence_is_a_failure_even_where_pings_are_answered(engine: Engine, venue: BinancePublic) -> None:

@@ -2,7 +2,7 @@
 
 It is the venue's side of the tests: whoever connects gets what the capture holds from the present moment on, a depth snapshot is the
 book as it stands then, and a mark price comes every second. It can cut its sockets, fall silent while it still answers pings, lose a
-depth message, have a clock that is wrong, or refuse everything.
+depth message, answer with snapshots that are too old, have a clock that is wrong, or refuse everything.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class BinancePublic:
     def __init__(self) -> None:
         self.port = 0
         self.snapshots = self.connections = 0
+        self.stale_snapshots = 0  # so many to come are of the book as it was at the beginning
         self.silent = self.refusing = False
         self._lose = 0
         self.clock_ahead_s = 0
@@ -130,6 +131,9 @@ class BinancePublic:
         if self.refusing:
             return web.json_response({"code": -1003, "msg": "Too many requests"}, status=429)
         self.snapshots += 1
+        if self.stale_snapshots:
+            self.stale_snapshots -= 1
+            return web.json_response(self._first)
         book = {side: sorted(self._levels[side].items(), key=lambda level: float(level[0])) for side in ("b", "a")}
         return web.json_response(
             {"lastUpdateId": self._last_id, "E": 1, "T": 1, "bids": book["b"][::-1][:1000], "asks": book["a"][:1000]}
@@ -161,6 +165,7 @@ class BinancePublic:
             data = message.get("data", message)
             if "lastUpdateId" in data:
                 self._take(data["bids"], data["asks"], data["lastUpdateId"])
+                self._first = data
                 continue
             if data["e"] == "depthUpdate":
                 self._take(data["b"], data["a"], data["u"])
