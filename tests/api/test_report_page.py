@@ -156,9 +156,8 @@ async def _list(shown: Page, plain: dict[str, Any]) -> None:
     assert await column(shown, "result, USD") == [usd(each) for each in sorted(results, reverse=True)[:100]]
     await shown.ask("document.querySelector('#list th[aria-sort=descending] button').click()")
     assert await column(shown, "result, USD") == [usd(each) for each in sorted(results)[:100]]
-    await shown.ask(
-        "document.querySelector('#trades input').value = 'ETH long trend', document.querySelector('#trades input').dispatchEvent(new Event('input'))"
-    )
+    await _set(shown, "#trades input", "input", "ETH trend")
+    await _set(shown, "#trades select[aria-label=side]", "change", "long")
     wanted = [
         float(trade["pnl_usd"])
         for trade in plain["trades"]
@@ -167,10 +166,13 @@ async def _list(shown: Page, plain: dict[str, Any]) -> None:
     assert (await texts(shown, "#where"))[0].endswith(f" of {len(wanted)}")
     assert set(await column(shown, "side")) == {"long"}
     assert usd(sum(wanted)) in (await texts(shown, "#sum"))[0]
-    await shown.ask(
-        "document.querySelector('#trades input').value = 'nothing like it', document.querySelector('#trades input').dispatchEvent(new Event('input'))"
-    )
+    await _set(shown, "#trades input", "input", "nothing like it")
     assert await texts(shown, "#list") == ["No trade fits: widen the search."]
+
+
+async def _set(shown: Page, selector: str, event: str, value: str) -> None:
+    of = f"document.querySelector({json.dumps(selector)})"
+    await shown.ask(f"{of}.value = {json.dumps(value)}, {of}.dispatchEvent(new Event('{event}'))")
 
 
 async def test_a_short_report_and_one_of_nothing(tmp_path: Path) -> None:
@@ -223,6 +225,8 @@ async def test_what_is_not_of_the_page_may_not_run_or_be_fetched(tmp_path: Path)
 async def test_it_fits_the_screen_dark_and_light(tmp_path: Path, width: int) -> None:
     async with opened(tmp_path, told(busy(40)), width) as shown:
         assert await shown.ask("document.documentElement.scrollWidth") <= width
+        within = "[...document.querySelectorAll('#list td')].every((cell) => cell.getBoundingClientRect().right <= innerWidth)"
+        assert await shown.ask(within)  # also on a phone, where a row is a card
         back = "getComputedStyle(document.body).backgroundColor"
         await shown.theme("light")
         light = await shown.ask(back)

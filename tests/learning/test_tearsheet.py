@@ -49,6 +49,19 @@ def test_a_transfer_is_neither_profit_nor_drawdown(usd: int) -> None:
     assert (told["pnl_usd"], told["transfers_usd"], told["equity_usd"]) == ("-100.0000", str(usd), f"{9900 + usd}.0000")
 
 
+def test_the_curve_never_goes_back_in_time() -> None:
+    money = [Change(ts_ns, Decimal(1), False) for ts_ns in (5, 3, 7)]
+    assert [point.ts_ns for point in curve_of(0, None, money)] == [0, 5, 5, 7]
+
+
+def test_a_trade_that_brought_nothing_is_neither_won_nor_lost() -> None:
+    account = Account()
+    for r in (1.0, 0.0, -1.0):
+        account.trade(r)
+    side = sheet(book_of(account))["sides"]["all"]
+    assert (side["trades"], side["won"], side["lost"]) == (3, 1, 1)
+
+
 def test_without_a_starting_sum_there_are_no_percentages() -> None:
     account = Account()
     account.begin(None).trade(1.0)
