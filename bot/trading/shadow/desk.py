@@ -50,8 +50,8 @@ from bot.trading.shadow.size import Entry, ShadowSize
 from bot.trading.shadow.venue import ShadowVenue
 from bot.trading.shadow.view import ShadowView, stand_in
 
-_VENUE = "venue:"
-"""Of the keys of timers that the venue has set; the others are those of the desk `exits`."""
+_DECIDED, _VENUE = "decided", "venue:"
+"""Keys of timers: this desk's own, and the beginning of those that the venue has set. All others are those of the desk `exits`."""
 
 
 class ShadowParams(Params):
@@ -90,6 +90,7 @@ class Shadows:
             Funding: (positions,),
             **dict.fromkeys((FirstFill, EntryDone, TimerFired, PriceTouched), (exits,)),
         }
+        self._waiting: list[tuple[Decision, Entry]] = []  # decided in the frame that is being taken
         self._open: dict[str, Shadow] = {}  # by name
         self._newest: dict[tuple[str, Direction, str], Shadow] = {}
         self._of: dict[tuple[str, Direction], dict[str, Shadow]] = {}  # by instrument and direction, then name
@@ -100,9 +101,11 @@ class Shadows:
         self._view.of = view
         match message:
             case Decision():
-                return self._decided(message)
+                return self._noted(message)
             case ShadowsMoved():
                 return self._run(())
+            case TimerFired(key=key) if key == _DECIDED:
+                return self._decided()
             case TimerFired(key=key):
                 return self._timer(key, message.due_ns)
             case Sampled():
@@ -138,7 +141,16 @@ class Shadows:
 
     # --- a signal ---
 
-    def _decided(self, decision: Decision) -> list[Message]:
+    def _noted(self, decision: Decision) -> list[Message]:
+        """Sized on the account as it is now; the rest comes right behind this frame, so that no real order waits for it."""
+        self._waiting.append((decision, self._size.entry(decision, self._view.of)))
+        return [SetTimer(desk=self.name, key=_DECIDED, due_ns=self._view.now_ns)]
+
+    def _decided(self) -> list[Message]:
+        waiting, self._waiting = self._waiting, []
+        return [answer for decision, entry in waiting for answer in self._answered(decision, entry)]
+
+    def _answered(self, decision: Decision, entry: Entry) -> list[Message]:
         answers = self._reverse(decision)
         if decision.allowed and decision.reversal:
             return answers  # nothing was to be opened
@@ -146,10 +158,10 @@ class Shadows:
         known = None if decision.allowed else self._newest.get((signal.instrument, signal.direction, signal.strategy))
         if known is not None:
             return [*answers, known.repeated_by(signal.signal_id)]
-        return answers + self._follow(decision)
+        return answers + self._follow(decision, entry)
 
-    def _follow(self, decision: Decision) -> list[Message]:
-        signal, entry = decision.signal, self._size.entry(decision, self._view.of)
+    def _follow(self, decision: Decision, entry: Entry) -> list[Message]:
+        signal = decision.signal
         shadow = Shadow(
             name=stand_in(signal.instrument, signal.signal_id),
             instrument=signal.instrument,

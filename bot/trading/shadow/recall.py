@@ -12,7 +12,7 @@ from bot.domain.events import Event
 from bot.domain.messages import Message
 from bot.domain.orders import OrderCommand
 from bot.domain.ports import View
-from bot.domain.values import Direction
+from bot.domain.values import Direction, Side
 from bot.trading.orders import NEVER_ARRIVED
 from bot.trading.recall import Recall
 from bot.trading.shadow.desk import Shadows
@@ -31,11 +31,22 @@ class ShadowRecall:
         self._shadows, self._instruments = shadows, dict(instruments)
         self._recall = Recall(shadows.portfolio, shadows.orders, None, {}, fee)
         self._open: dict[str, Shadow] = {}  # by signal
+        self._decided: dict[str, Shadow] = {}  # at the time of the last event, with nothing told of a shadow yet
+        self._last_ns = 0
 
     def apply(self, event: Event) -> None:
-        if not event.kind.startswith(PREFIX) or event.symbol is None or event.corr is None:
+        if event.ts > self._last_ns:
+            self._last_ns = event.ts
+            self._decided.clear()
+        if event.symbol is None or event.corr is None:
             return
         instrument = self._instruments.get(event.symbol, event.symbol)
+        if event.kind == "DECISION":
+            self._decision(event, instrument, event.corr)
+        if not event.kind.startswith(PREFIX):
+            return
+        if event.kind != REVERSAL:  # that comes before what the same signal opens
+            self._decided.pop(event.corr, None)
         match event.kind:
             case "SHADOW_REPEATED":
                 self._open[event.data["of"]].repeats = event.data["repeats"]
@@ -43,6 +54,11 @@ class ShadowRecall:
                 self._reversed(event, instrument)
             case _:
                 self._fold(event, instrument, event.corr)
+
+    def _decision(self, event: Event, instrument: str, signal_id: str) -> None:
+        data = event.data
+        if not (data["allowed"] and data.get("reversal")):
+            self._decided[signal_id] = _unentered(instrument, signal_id, data)
 
     def _fold(self, event: Event, instrument: str, signal_id: str) -> None:
         shadow = self._shadow(event, instrument, signal_id)
@@ -59,15 +75,7 @@ class ShadowRecall:
         data: dict[str, Any] = event.data
         shadow = self._open.get(signal_id)
         if shadow is None:
-            direction = Direction.LONG if data.get("side") == "BUY" else Direction.SHORT
-            shadow = self._open[signal_id] = Shadow(
-                name=stand_in(instrument, signal_id),
-                instrument=instrument,
-                signal_id=signal_id,
-                direction=direction,
-                strategy="",
-                blocker=None,
-            )
+            shadow = self._open[signal_id] = _unentered(instrument, signal_id, data)
         if event.kind == "SHADOW_ENTERED":
             shadow.direction, shadow.position_id = Direction(data["direction"]), data["position_id"]
             shadow.strategy, shadow.blocker, shadow.why_not = data["strategy"], data["blocker"], data["why_not"]
@@ -102,7 +110,21 @@ class ShadowRecall:
             [command for command in commands if command.order.instrument in names],
             view,
         )
+        gone += self._decided.values()
         return [*(each.expired(_why(each, followed)) for each in gone), *answers]
+
+
+def _unentered(instrument: str, signal_id: str, data: dict[str, Any]) -> Shadow:
+    """What DECISION and the intent of an entry say of it; the rest comes with its first fill."""
+    long = data.get("side") == Side.BUY or data.get("direction") == Direction.LONG
+    return Shadow(
+        name=stand_in(instrument, signal_id),
+        instrument=instrument,
+        signal_id=signal_id,
+        direction=Direction.LONG if long else Direction.SHORT,
+        strategy="",
+        blocker=data.get("blocker"),
+    )
 
 
 def _why(shadow: Shadow, followed: set[str]) -> str:

@@ -122,6 +122,7 @@ def test_one_that_finds_no_room_is_told() -> None:
     of.signal(LONG)
     second(of)
     of.signal(SHORT)
+    second(of)
     assert "are followed already" in last(of, "SHADOW_EXPIRED").data["reason"]
     assert of.parts.shadows.left_out == 1 and len(of.parts.shadows) == 1
     off = refusing(shadow={"max_open": 0})
@@ -274,9 +275,14 @@ def shadows(of: World) -> Sequence[tuple[Any, ...]]:
     return [(p.direction, p.quantity, p.entry_price, p.stop_price) for p in parts.portfolio.positions()]
 
 
-def test_an_entry_that_was_on_its_way_is_over_and_told() -> None:
+@pytest.mark.parametrize("decided_only", [True, False])
+def test_an_entry_that_was_on_its_way_is_over_and_told(decided_only: bool) -> None:
     of = refusing(paper={"latency_ms": 500, "latency_p99_ms": 500})
     of.signal(LONG)
+    if not decided_only:
+        of.pass_time(0.1)
+        of.to(of.price)
+    assert len(of.of_kind("SHADOW_ORDER_INTENT")) == (0 if decided_only else 1)
     of.crash(rehearse=False)
     second(of)
     assert "stopped before" in last(of, "SHADOW_EXPIRED").data["reason"]
@@ -298,9 +304,11 @@ def test_what_is_open_is_open_again_and_counted_once(rehearse: bool) -> None:
     of.crash(rehearse=rehearse)
     assert shadows(of) == before and len(of.parts.shadows) == 2
     of.signal(LONG)
+    second(of)
     assert last(of, "SHADOW_REPEATED").data["repeats"] == 1
     of.crash(rehearse=rehearse)
     of.signal(LONG)
+    second(of)
     assert last(of, "SHADOW_REPEATED").data["repeats"] == 2
     second(of, of.price - 150)
     second(of)
