@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -95,17 +96,14 @@ class Page:
         await self.send("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **more)
         await self.send("Input.dispatchKeyEvent", type="keyUp", key=key, **more)
 
-    async def picture(self, *, whole: bool = False) -> bytes:
+    async def picture(self, path: Path, *, whole: bool = False) -> None:
         """A PNG of what is seen, or of the whole page."""
         clip: dict[str, Any] = {}
         if whole:
             size = (await self.send("Page.getLayoutMetrics"))["cssContentSize"]
             clip = {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
         shot = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **clip)
-        return base64.b64decode(shot["data"])
-
-    async def close(self) -> None:
-        await self._browser.send("Target.closeTarget", targetId=self._target)
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def foreign(self, origin: str) -> list[str]:
         """Requests to anywhere else. The page's own pictures (data:, blob:) go nowhere."""
@@ -131,7 +129,7 @@ class Browser:
     def __init__(self, socket: ClientWebSocketResponse) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
 
     async def page(self) -> Page:
@@ -151,8 +149,7 @@ class Browser:
         call: dict[str, Any] = {"id": number, "method": method, "params": params}
         await self._socket.send_json(call if session is None else {**call, "sessionId": session})
         async with asyncio.timeout(WITHIN_S + 5):
-            told: dict[str, Any] = await answer
-        return told
+            return await answer
 
     async def read(self) -> None:
         async for message in self._socket:

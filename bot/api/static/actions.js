@@ -1,0 +1,78 @@
+// What the page may ask the engine to do. Where money moves, in two steps: the server says what stands and gives a nonce that
+// serves once, then the trader types the word that names the act. Read-only servers refuse, and the page shows their words.
+
+import { html, useEffect, useRef, useState } from "./lib.js";
+import { tell } from "./server.js";
+
+export const ACTIONS = {
+  pause: { title: "Pause", says: "No new entries. Positions keep their stops and targets.", plain: true },
+  resume: { title: "Resume", says: "Entries are allowed again." },
+  close: { title: "Close a position", says: "Sells all of it now, reduce-only." },
+  flatten: { title: "Flatten", says: "Cancels entries and closes every position now." },
+  kill: { title: "Kill", says: "Stops all entries and cancels entry orders. Stops stay. Survives a restart." },
+  "learn/apply": { title: "Apply a recommendation", says: "Changes a learned multiplier by at most 5 %. Can be undone.", plain: true },
+  "learn/undo": { title: "Undo an adjustment", says: "Puts the multiplier back.", plain: true },
+};
+
+/** A button that opens the dialogue for one action; the rest of its properties go into the request. */
+export function AskButton({ action, children, ...body }) {
+  const open = () => dispatchEvent(new CustomEvent("act", { detail: { action, body } }));
+  return html`<button type="button" class="act" onClick=${open} aria-haspopup="dialog">${children}</button>`;
+}
+
+export function Actions() {
+  const [wanted, setWanted] = useState(null);
+  const ref = useRef(null);
+  useEffect(() => {
+    const ask = (event) => setWanted(event.detail);
+    addEventListener("act", ask);
+    return () => removeEventListener("act", ask);
+  }, []);
+  useEffect(() => { if (wanted && !ref.current.open) ref.current.showModal(); }, [wanted]);
+  const close = () => { ref.current.close(); setWanted(null); };
+  return html`<dialog ref=${ref} onClose=${() => setWanted(null)} aria-labelledby="act-title">
+    ${wanted && html`<${Steps} key=${JSON.stringify(wanted)} of=${wanted} close=${close} />`}
+  </dialog>`;
+}
+
+function Steps({ of, close }) {
+  const { title, says, plain } = ACTIONS[of.action];
+  const [step, setStep] = useState({});
+  const [typed, setTyped] = useState("");
+  const attempt = (promise, done) => {
+    setStep({ ...step, busy: true, error: null });
+    promise.then(done, (error) => setStep({ ...step, busy: false, error: error.message }));
+  };
+  const done = () => setStep({ said: `${title}: accepted. The log shows what came of it.` });
+  const send = (extra) => attempt(tell(`/api/${of.action}`, { ...of.body, ...extra }), done);
+  const prepare = () => (plain ? send({}) : attempt(tell("/api/prepare", { action: of.action, ...of.body }), (answer) => setStep({ prepared: answer })));
+  const submit = (event) => {
+    event.preventDefault();
+    if (step.prepared) send({ nonce: step.prepared.nonce, confirm: typed });
+    else prepare();
+  };
+  return html`<form method="dialog" onSubmit=${submit}>
+    <h2 id="act-title">${title}${of.body.symbol ? ` ${of.body.symbol}` : ""}${of.body.subject ? ` ${of.body.subject}` : ""}</h2>
+    <p>${says}</p>
+    ${step.prepared && html`<${Typed} prepared=${step.prepared} typed=${typed} setTyped=${setTyped} />`}
+    ${step.error && html`<p class="refusal" role="alert">${step.error}</p>`}
+    ${step.said && html`<p class="accepted" role="status">${step.said}</p>`}
+    <footer>
+      <button type="button" onClick=${close}>${step.said ? "Done" : "Cancel"}</button>
+      ${!step.said && html`<button type="submit" class="danger" disabled=${step.busy || (step.prepared && typed !== step.prepared.confirm)}>${step.prepared ? title : plain ? title : "Next"}</button>`}
+    </footer>
+  </form>`;
+}
+
+function Typed({ prepared, typed, setTyped }) {
+  return html`
+    ${prepared.state && html`<pre class="state-shown">${typeof prepared.state === "string" ? prepared.state : JSON.stringify(prepared.state, null, 1)}</pre>`}
+    <label>Type <b>${prepared.confirm}</b> to confirm
+      <input name="confirm" autocomplete="off" autofocus value=${typed} onInput=${(event) => setTyped(event.target.value)} />
+    </label>`;
+}
+
+export function ActionMenu({ state }) {
+  const shown = [state === "ACTIVE" ? "pause" : "resume", "flatten", "kill"];
+  return html`<div class="actions" role="group" aria-label="actions">${shown.map((action) => html`<${AskButton} action=${action}>${ACTIONS[action].title}<//>`)}</div>`;
+}

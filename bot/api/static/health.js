@@ -1,0 +1,84 @@
+// Health: feeds and their ages, lanes, providers with the CoinGlass budget, journal and loop lag, versions.
+
+import { age, compact, duration, fixed, NONE, number, words } from "./format.js";
+import { html } from "./lib.js";
+import { Badge, Empty, Panel, Row, Table } from "./parts.js";
+
+export function Health({ store }) {
+  const { health, status, readings = [] } = store.sections;
+  if (!health) return html`<${Empty}>Waiting for the first snapshot of the engine.<//>`;
+  return html`
+    <div class="columns">
+      <${Panel} title="Engine"><${Engine} health=${health} status=${status} store=${store} /><//>
+      <${Panel} title="Lanes and journal"><${Lanes} of=${health} /><//>
+    </div>
+    <${Panel} title="Feeds"><${Feeds} rows=${health.markets} sinceS=${store.sinceS} status=${status} /><//>
+    <${Panel} title="Readings"><${Readings} rows=${readings} sinceS=${store.sinceS} /><//>
+    <${Panel} title="Providers"><${Providers} rows=${health.providers} /><//>
+  `;
+}
+
+function Facts({ rows }) {
+  return html`<dl class="facts">${rows.filter(([, value]) => value !== undefined).map(([name, value]) => html`<dt>${name}</dt><dd>${value ?? NONE}</dd>`)}</dl>`;
+}
+
+function Engine({ health, status, store }) {
+  return html`<${Facts} rows=${[
+    ["State", html`<span class=${`state ${health.state}`}>${health.state}</span> ${health.state_reason}`],
+    ["Version", health.version],
+    ["Rules", status?.config_hash],
+    ["Venue", status && `${status.venue}${status.tape ? `, recording ${status.tape}` : ""}, ${status.mode}`],
+    ["Frames taken", `${compact(health.frames)}${health.bad_frames ? `, ${health.bad_frames} unreadable` : ""}`],
+    ["Loop lag", health.loop_lag_ms === undefined ? undefined : lag(health.loop_lag_ms)],
+    ["Page", `frame ${store.seq}, ${age(store.frameAgeS)} old`],
+  ]} />`;
+}
+
+const lag = (of) => (typeof of === "object" && of ? Object.entries(of).map(([name, ms]) => `${name} ${fixed(ms, 2)} ms`).join(", ") : `${fixed(of, 2)} ms`);
+
+function Lanes({ of }) {
+  const { lanes, journal } = of;
+  return html`<${Facts} rows=${[
+    ["Account lane", `${lanes.account} waiting, at most ${lanes.account_high_water}${lanes.account_overflowed ? ", OVERFLOWED" : ""}`],
+    ["Data lane", `${lanes.data} waiting, at most ${lanes.data_high_water}`],
+    ["Journal", `${journal.depth} events not on disk yet, at most ${journal.high_water}`],
+    ["Last commit", journal.last_commit_ms === null ? NONE : `${fixed(journal.last_commit_ms, 2)} ms`],
+    ["Journal failure", journal.failure ?? "none"],
+  ]} />`;
+}
+
+const FEED_COLUMNS = [["Symbol"], ["Book"], ["Book age", true], ["Trade age", true], ["Bid", true], ["Ask", true], ["Mark from"], ["Resyncs", true]];
+
+function Feeds({ rows, sinceS, status }) {
+  const resyncs = status?.this_session.events.BOOK_RESYNC ?? 0;
+  return html`<${Table} columns=${FEED_COLUMNS} label="feeds" rows=${rows.map((row) => html`<${Row} key=${row.symbol} columns=${FEED_COLUMNS} cells=${[
+    row.symbol, html`<span class=${row.usable && row.book_age_s + sinceS <= 2 ? "badge FRESH" : "badge STALE"}>${row.usable ? (row.book_age_s + sinceS <= 2 ? "● usable" : "◌ STALE") : "○ resync"}</span>`,
+    age(row.book_age_s === null ? null : row.book_age_s + sinceS), age(row.trade_age_s === null ? null : row.trade_age_s + sinceS),
+    row.bid ?? NONE, row.ask ?? NONE, row.mark_source ?? NONE, resyncs,
+  ]} />`)} />`;
+}
+
+const READING_COLUMNS = [["Reading"], ["Symbol"], ["State"], ["Why"]];
+
+function Readings({ rows, sinceS }) {
+  if (rows.length === 0) return html`<${Empty}>No readings are configured.<//>`;
+  return html`<${Table} columns=${READING_COLUMNS} label="readings" rows=${rows.map((row) => html`<${Row} key=${`${row.symbol} ${row.name}`} columns=${READING_COLUMNS} cells=${[
+    words(row.name), row.symbol, html`<${Badge} row=${row} sinceS=${sinceS} />`, html`<span class="note">${row.reason}</span>`,
+  ]} />`)} />`;
+}
+
+const PROVIDER_COLUMNS = [["Provider"], ["Asked for"], ["Next", true], ["Problem"]];
+
+function Providers({ rows }) {
+  if (rows.length === 0) return html`<${Empty}>None: a recording brings its own readings. On a live venue Deribit needs no key; CoinGlass is asked once <code>BOT_COINGLASS__API_KEY</code> is set.<//>`;
+  return html`${rows.map((row) => html`<${Budget} of=${row} />`)}
+    <${Table} columns=${PROVIDER_COLUMNS} label="providers" rows=${rows.flatMap((row) => row.asked.map((each) => html`<${Row} columns=${PROVIDER_COLUMNS} cells=${[
+      each.source ?? row.provider, (each.readings ?? []).map((pair) => pair.join(" ")).join(", ") || words(each.name), number(each.next_s) === null ? NONE : duration(each.next_s), each.problem || html`<span class="note">none</span>`,
+    ]} />`))} />`;
+}
+
+function Budget({ of }) {
+  const shown = Object.entries(of).filter(([name, value]) => !["asked", "provider"].includes(name) && value !== null && typeof value !== "object");
+  if (shown.length === 0) return null;
+  return html`<dl class="inline"><div><dt>Provider</dt><dd>${of.provider}</dd></div>${shown.map(([name, value]) => html`<div><dt>${words(name)}</dt><dd>${String(value)}</dd></div>`)}</dl>`;
+}

@@ -1,0 +1,80 @@
+// Institutional Precision: where max pain pulls to and which walls stand in the way.
+
+import { Card } from "./analytics.js";
+import { age, compact, distance, fixed, number, percent, price } from "./format.js";
+import { html } from "./lib.js";
+import { Bar, Row, Scale, Sourced, Table } from "./parts.js";
+
+const HIT_PCT = 0.5;
+const EXTEND_PCT = 2; // beyond it the hold is 75 min
+
+export function Precision({ store, symbol, market, pain, walls }) {
+  const position = (store.sections.positions ?? []).find((each) => each.symbol === symbol);
+  const shared = { market, sinceS: store.sinceS };
+  return html`<div class="cards">
+    <${MaxPain} row=${pain} position=${position} ...${shared} />
+    <${Walls} row=${walls} nowNs=${store.engineNs} ...${shared} />
+  </div>`;
+}
+
+const PAIN_COLUMNS = [["Expiry"], ["Max pain", true], ["Gap", true], ["Notional", true], ["Pull"]];
+
+function MaxPain({ row, position, market, sinceS }) {
+  return html`<${Card} title="Max pain" row=${row} sinceS=${sinceS} wide=${true}>${(value) => {
+    const mark = number(market?.mark);
+    const gap = mark === null ? null : distance(mark, value.price);
+    const cells = [
+      value.expiry, html`<${Sourced} row=${row} sinceS=${sinceS}><b>${price(value.price)}</b><//>`,
+      gap === null ? "mark unknown" : `${fixed(Math.abs(gap))} %`, `${compact(value.notional_usd)} USD`, pull(gap, position),
+    ];
+    return html`
+      <${Table} columns=${PAIN_COLUMNS} label="max pain by expiry" rows=${[html`<${Row} columns=${PAIN_COLUMNS} cells=${cells} />`]} />
+      <h4>Price against max pain</h4>
+      <${Scale} low=${-10} high=${10} value=${gap} zones=${[[-HIT_PCT, HIT_PCT, "magnet"]]}
+        marks=${[[-10, "−10 %"], [-EXTEND_PCT, "−2"], [0, "max pain"], [EXTEND_PCT, "+2"], [10, "+10 %"]]}
+        label=${gap === null ? "mark unknown" : `price ${percent(gap)} from max pain`} />
+      <p class="note">Within ${HIT_PCT} % counts as reached; more than ${EXTEND_PCT} % away extends a force-hold to 75 min.</p>`;
+  }}<//>`;
+}
+
+/** WITH or AGAINST the open position; without one, which side the magnet helps. */
+function pull(gap, position) {
+  if (gap === null) return "unknown";
+  const helps = gap < 0 ? "long" : "short";
+  if (!position) return gap === 0 ? "at max pain" : `${gap < 0 ? "up" : "down"}: WITH a ${helps}`;
+  return html`<b class=${position.direction === helps ? "with" : "against"}>${position.direction === helps ? "WITH" : "AGAINST"}</b> the ${position.direction}`;
+}
+
+const WALL_COLUMNS = [["Side"], ["Price", true], ["From mark", true], ["USD", true], [""], ["Stands for", true], ["Venues"]];
+
+function Walls({ row, market, nowNs, sinceS }) {
+  return html`<${Card} title="Institutional walls" row=${row} sinceS=${sinceS} wide=${true}>${(value) => {
+    const large = (side) => value[side].filter((wall) => wall.usd > Number(value.institutional_usd));
+    const top = [...value.asks].sort((a, b) => b.usd - a.usd)[0];
+    const shown = [...three(value.asks, "ask"), ...three(value.bids, "bid")].sort((a, b) => b.price - a.price);
+    const largest = Math.max(...shown.map((wall) => wall.usd), 1);
+    return html`
+      <dl class="inline">
+        <div><dt>Institutional asks</dt><dd><${Sourced} row=${row} sinceS=${sinceS} big=${true}>${large("asks").length}<//></dd></div>
+        <div><dt>Institutional bids</dt><dd><${Sourced} row=${row} sinceS=${sinceS} big=${true}>${large("bids").length}<//></dd></div>
+        <div><dt>Top ask wall</dt><dd>${top ? `${compact(top.usd)} at ${price(top.price)}` : "none seen"}</dd></div>
+        <div><dt>Institutional from</dt><dd>${compact(value.institutional_usd)} USD</dd></div>
+        <div><dt>Seen</dt><dd><${Coverage} value=${value} /></dd></div>
+      </dl>
+      ${shown.length === 0 ? html`<p class="empty">No wall stands in what can be seen. Beyond the coverage nothing is known.</p>` : html`
+      <${Table} columns=${WALL_COLUMNS} label="top walls" rows=${shown.map((wall) => html`<${Row} columns=${WALL_COLUMNS} class=${`wall ${wall.side}`} cells=${[
+        html`<i class=${`swatch ${wall.side === "ask" ? "wall" : "bidwall"}`} aria-hidden="true"></i> ${wall.side}${wall.usd > Number(value.institutional_usd) ? " ★" : ""}`,
+        price(wall.price), percent(distance(wall.price, market?.mark)), compact(wall.usd),
+        html`<${Bar} share=${wall.usd / largest} kind=${wall.side === "ask" ? "wall" : "bidwall"} />`,
+        age((nowNs - wall.first_seen_ns) / 1e9), wall.venues.join(", "),
+      ]} />`)} />
+      <p class="note">★ institutional: more than ${compact(value.institutional_usd)} USD. The three largest of each side.</p>`}`;
+  }}<//>`;
+}
+
+const three = (walls, side) => [...walls].sort((a, b) => b.usd - a.usd).slice(0, 3).map((wall) => ({ ...wall, side }));
+
+function Coverage({ value }) {
+  const tip = "how far from mid the books of our venues could be seen; beyond it the answer is “not seen”, never “no wall”";
+  return html`<span tabindex="0" data-tip=${tip}>+${fixed(value.ask_coverage_pct)} % up, −${fixed(value.bid_coverage_pct)} % down</span>`;
+}
