@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -96,14 +95,17 @@ class Page:
         await self.send("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **more)
         await self.send("Input.dispatchKeyEvent", type="keyUp", key=key, **more)
 
-    async def picture(self, path: Path, *, whole: bool = False) -> None:
+    async def picture(self, *, whole: bool = False) -> bytes:
         """A PNG of what is seen, or of the whole page."""
         clip: dict[str, Any] = {}
         if whole:
             size = (await self.send("Page.getLayoutMetrics"))["cssContentSize"]
             clip = {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
         shot = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **clip)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
+
+    async def close(self) -> None:
+        await self._browser.send("Target.closeTarget", targetId=self._target)
 
     def foreign(self, origin: str) -> list[str]:
         """Requests to anywhere else. The page's own pictures (data:, blob:) go nowhere."""
@@ -129,7 +131,7 @@ class Browser:
     def __init__(self, socket: ClientWebSocketResponse) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._pages: dict[str, Page] = {}
 
     async def page(self) -> Page:
@@ -149,7 +151,8 @@ class Browser:
         call: dict[str, Any] = {"id": number, "method": method, "params": params}
         await self._socket.send_json(call if session is None else {**call, "sessionId": session})
         async with asyncio.timeout(WITHIN_S + 5):
-            return await answer
+            told: dict[str, Any] = await answer
+        return told
 
     async def read(self) -> None:
         async for message in self._socket:

@@ -153,9 +153,9 @@ def readings() -> list[dict[str, Any]]:
 
 
 def position() -> dict[str, Any]:
-    tiers = [
-        {"tier": tier, "price": None, "quantity": None, "filled": "0", "state": "off"} for tier in (1, 2, 3)
-    ] + [{"tier": 4, "price": "101098.2", "quantity": "0.025", "filled": "0", "state": "working"}]
+    tiers = [{"tier": tier, "price": None, "quantity": None, "filled": "0", "state": "off"} for tier in (1, 2, 3)] + [
+        {"tier": 4, "price": "101098.2", "quantity": "0.025", "filled": "0", "state": "working"}
+    ]
     return {
         "position_id": "P1",
         "signal_id": "S1",
@@ -192,7 +192,12 @@ def position() -> dict[str, Any]:
 
 
 def position_short() -> dict[str, Any]:
-    prices = (("3980.0", "filled", "0.15"), ("3960.0", "working", "0"), ("3940.0", "working", "0"), ("3920.0", "working", "0"))
+    prices = (
+        ("3980.0", "filled", "0.15"),
+        ("3960.0", "working", "0"),
+        ("3940.0", "working", "0"),
+        ("3920.0", "working", "0"),
+    )
     tiers = [
         {"tier": n, "price": price, "quantity": "0.15", "filled": filled, "state": state}
         for n, (price, state, filled) in enumerate(prices, 1)
@@ -224,7 +229,14 @@ def position_short() -> dict[str, Any]:
 
 
 def verdict(guard: str, outcome: str, **rest: Any) -> dict[str, Any]:
-    empty = {"version": 1, "value": None, "threshold": None, "reading_source": None, "reading_age_s": None, "reason": ""}
+    empty = {
+        "version": 1,
+        "value": None,
+        "threshold": None,
+        "reading_source": None,
+        "reading_age_s": None,
+        "reason": "",
+    }
     return {"guard": guard, "outcome": outcome, **empty, **rest}
 
 
@@ -273,7 +285,9 @@ def signals() -> list[dict[str, Any]]:
     ]
 
 
-def guard_row(guard: str, mean: float | None, low: float | None, high: float | None, judgement: str, n: int) -> dict[str, Any]:
+def guard_row(
+    guard: str, mean: float | None, low: float | None, high: float | None, judgement: str, n: int
+) -> dict[str, Any]:
     return {
         "guard": guard,
         "version": 1,
@@ -331,7 +345,9 @@ def learning() -> dict[str, Any]:
             }
         ],
         "multipliers": {"magnet_aligned": 1.05},
-        "adjustments": [{"ts": NOW_NS - 86_400 * NS, "subject": "magnet_aligned", "old": 1.0, "new": 1.05, "by": "operator"}],
+        "adjustments": [
+            {"ts": NOW_NS - 86_400 * NS, "subject": "magnet_aligned", "old": 1.0, "new": 1.05, "by": "operator"}
+        ],
     }
 
 
@@ -388,7 +404,13 @@ def health() -> dict[str, Any]:
         "bad_frames": 0,
         "engine_time_ns": NOW_NS,
         "version": "0.1.0",
-        "lanes": {"account": 0, "data": 3, "data_high_water": 160, "account_high_water": 5, "account_overflowed": False},
+        "lanes": {
+            "account": 0,
+            "data": 3,
+            "data_high_water": 160,
+            "account_high_water": 5,
+            "account_overflowed": False,
+        },
         "markets": full["markets"],
         "journal": {"depth": 0, "high_water": 7, "last_commit_ms": 0.27, "failure": None},
         "providers": [
@@ -469,7 +491,7 @@ def sections() -> dict[str, Any]:
 
 def empty() -> dict[str, Any]:
     """An engine that has just started."""
-    nothing = {name: 0 for name in ("signals", "allowed", "blocked", "expired", "opened", "closed")}
+    nothing = dict.fromkeys(("signals", "allowed", "blocked", "expired", "opened", "closed"), 0)
     fresh = status()
     fresh["this_session"] = fresh["this_session"] | nothing | {"blockers": {}, "realised_pnl_usd": "0", "fees_usd": "0"}
     fresh |= {"state": "STARTING", "state_reason": None, "symbols": [BTC]}
@@ -507,6 +529,8 @@ class Served:
         app.router.add_get("/ws", self._socket)
         app.router.add_get("/api/events", self._events)
         app.router.add_get("/api/why", self._why)
+        app.router.add_get("/api/guards", self._guards)
+        app.router.add_get("/api/learning", self._learning)
         app.router.add_post("/api/{act:.+}", self._act)
         app.router.add_static("/static", STATIC)
         app.on_response_prepare.append(self._headers)
@@ -524,7 +548,7 @@ class Served:
     async def say(self, *frames: dict[str, Any]) -> None:
         for each in frames:
             for socket in self.sockets:
-                await socket.send_bytes(orjson.dumps(each)) if False else await socket.send_str(orjson.dumps(each).decode())
+                await socket.send_str(orjson.dumps(each).decode())
 
     async def hang_up(self) -> None:
         sockets, self.sockets = self.sockets, []
@@ -555,6 +579,12 @@ class Served:
     async def _why(self, request: web.Request) -> web.Response:
         story = next((each for each in signals() if each["signal_id"] == request.query["q"]), None)
         return web.json_response(None if story is None else story_of(story))
+
+    async def _guards(self, request: web.Request) -> web.Response:
+        return web.json_response(guards() if self.first["sections"]["signals"] else guards() | {"guards": []})
+
+    async def _learning(self, request: web.Request) -> web.Response:
+        return web.json_response(None)
 
     async def _act(self, request: web.Request) -> web.Response:
         self.told.append((request.match_info["act"], await request.json()))

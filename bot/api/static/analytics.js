@@ -34,7 +34,7 @@ export function Analytics({ store, argument }) {
 
 /** A reading's card: what it is, how good it is, and its drawing; when it is missing, why. */
 export function Card({ title, row, sinceS, wide, children }) {
-  return html`<article class=${`card ${wide ? "wide" : ""}`} data-reading=${row?.name}>
+  return html`<article class=${`card ${wide === true ? "wide" : wide ?? ""}`} data-reading=${row?.name}>
     <header><h3>${title}</h3><${Badge} row=${row} sinceS=${sinceS} /></header>
     ${row?.value ? children(row.value) : html`<${Empty}>${row?.reason || "Nothing has been received yet."}<//>`}
     ${row?.value && row.reason ? html`<p class="note">${row.reason}</p>` : ""}
@@ -44,7 +44,7 @@ export function Card({ title, row, sinceS, wide, children }) {
 const NEAR_PCT = 0.5; // the zone in which a cluster of short liquidations refuses a long
 
 function Clusters({ row, market, sinceS }) {
-  return html`<${Card} title="Liquidation clusters" row=${row} sinceS=${sinceS} wide=${true}>${(value) => {
+  return html`<${Card} title="Liquidation clusters" row=${row} sinceS=${sinceS} wide="wide tall">${(value) => {
     const all = value.clusters.map((each) => ({ ...each, gap: distance(each.price, market?.mark) }))
       .sort((a, b) => Math.abs(a.gap) - Math.abs(b.gap)).slice(0, 10).sort((a, b) => b.price - a.price);
     const largest = Math.max(...all.map((each) => Number(each.usd)), 1);
@@ -73,7 +73,7 @@ function Velocity({ row, sinceS }) {
 function Crowding({ row, sinceS }) {
   return html`<${Card} title="Crowding" row=${row} sinceS=${sinceS}>${(value) => {
     const p95 = number(value.percentile_95);
-    const marks = [[0], [1], [2, "2 long trap"], ...(p95 === null ? [] : [[p95, "p95"]]), [4]];
+    const marks = [[0], [1], [2, "2"], ...(p95 === null ? [] : [[p95, "p95"]]), [4]];
     return html`<p><${Sourced} row=${row} sinceS=${sinceS} big=${true}>${fixed(value.ratio)}<//> longs per short${p95 === null ? ", its 30 days are not known yet" : `, 95 of 100 days below ${fixed(p95)}`}</p>
       <${Scale} low=${0} high=${4} value=${number(value.ratio)} zones=${[[Math.max(2, p95 ?? 2), 4, "bad"]]} marks=${marks} digits=${0} label=${`${fixed(value.ratio)} longs per short`} />`;
   }}<//>`;
@@ -97,15 +97,15 @@ function TakerFlow({ row, sinceS }) {
 const BAND = [0.375, 0.604]; // of H: below it noise, above it trend (regime.confidence 0.95 over 100 returns)
 
 function RegimeCard({ row, sinceS }) {
-  return html`<${Card} title="Regime" row=${row} sinceS=${sinceS}>${(value) => html`
+  return html`<${Card} title="Regime" row=${row} sinceS=${sinceS} wide=${true}>${(value) => html`
     <p><${Sourced} row=${row} sinceS=${sinceS} big=${true}>${value.label}<//> H ${fixed(value.hurst, 3)}, z ${signed(value.z)}</p>
     <${Scale} low=${0.2} high=${0.8} value=${value.hurst} zones=${[[0.2, BAND[0], "noise"], [BAND[1], 0.8, "strong"]]}
-      marks=${[[BAND[0], "noise 0.375"], [0.5, "0.5"], [BAND[1], "0.604 trend"]]} label=${`H ${fixed(value.hurst, 3)}`} />
-    <p class="note">100 returns ${percent(value.sum_100 * 100)}, last 12 ${percent(value.sum_12 * 100)}</p>`}<//>`;
+      marks=${[[0.2], [BAND[0], "0.375"], [0.5, "0.5"], [BAND[1], "0.604"], [0.8]]} digits=${1} label=${`H ${fixed(value.hurst, 3)}`} />
+    <p class="note">below 0.375 noise, above 0.604 trend if z > 1.645; 100 returns ${percent(value.sum_100 * 100)}, last 12 ${percent(value.sum_12 * 100)}</p>`}<//>`;
 }
 
 function Imbalance({ row, sinceS }) {
-  return html`<${Card} title="Order-flow imbalance" row=${row} sinceS=${sinceS}>${(value) => html`
+  return html`<${Card} title="Order-flow imbalance" row=${row} sinceS=${sinceS} wide=${true}>${(value) => html`
     <p><${Sourced} row=${row} sinceS=${sinceS} big=${true}>${signed(value.base, 1)}<//> coins, ${signed(value.depths, 1)} depths</p>
     <${Scale} low=${-4} high=${4} value=${value.depths} marks=${[[-4], [0], [4]]} digits=${0} label=${`${signed(value.depths, 1)} depths`} />`}<//>`;
 }

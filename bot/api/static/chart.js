@@ -8,11 +8,13 @@ import { Badge, Empty, MarketPrice, Panel, Row, stateNow, Table } from "./parts.
 import { pick, Symbols } from "./symbols.js";
 import { HoldWindow } from "./window.js";
 
-const FIT_WITHIN_PCT = 3; // levels farther from the last price would flatten the candles
+// How far from the last price a line may lie to be brought into view: farther ones would flatten the candles.
+const FITS = { near: 1, all: 3, none: 0 };
+const FIT_NAMES = { near: "position, and others within 1 %", all: "all within 3 %", none: "candles only" };
 
 export function Chart({ store, argument }) {
   const [symbol, choose] = pick(store, argument, "chart");
-  const [fit, setFit] = useState(true);
+  const [fit, setFit] = useState("near");
   const shown = store.sections.chart?.[symbol];
   if (!shown || shown.bars.length === 0) {
     return html`<${Symbols} store=${store} symbol=${symbol} choose=${choose} />
@@ -21,7 +23,9 @@ export function Chart({ store, argument }) {
   const lines = linesOf(store, symbol);
   return html`
     <${Symbols} store=${store} symbol=${symbol} choose=${choose}>
-      <label><input type="checkbox" checked=${fit} onChange=${(event) => setFit(event.target.checked)} /> keep levels within ${FIT_WITHIN_PCT} % in view</label>
+      <label>Lines in view <select value=${fit} onChange=${(event) => setFit(event.target.value)}>
+        ${Object.entries(FIT_NAMES).map(([name, text]) => html`<option value=${name} selected=${name === fit}>${text}</option>`)}
+      </select></label>
     <//>
     <div class="columns chart">
       <${Panel} title=${symbol} note=${`${shown.bars.length} candles of ${shown.width_s / 60} min, UTC`}>
@@ -51,15 +55,15 @@ export function linesOf(store, symbol) {
   return lines;
 }
 
+const HELD = ["stop", "entry", "tier"];
 const KIND = {
   stop: ["down", "Solid"], entry: ["text", "Dotted"], tier: ["up", "Dashed"],
   magnet: ["magnet", "Solid"], wall: ["wall", "LargeDashed"], bidwall: ["bidwall", "LargeDashed"],
 };
 
 function Candles({ store, symbol, shown, lines, fit }) {
-  const near = lines.filter((line) => Math.abs(distance(line.price, shown.bars.at(-1)[4]) ?? 99) <= FIT_WITHIN_PCT);
   const ref = useChart(build, (chart, parts, of) => {
-    parts.fitted = fit ? near.map((line) => line.price) : [];
+    parts.fitted = fitted(lines, fit, shown.bars.at(-1)[4]);
     drawBars(chart, parts, shown.bars, store.generation);
     drawLines(parts, lines, of, store.sinceS);
     drawMarkers(parts, shown.trades ?? [], of);
@@ -67,6 +71,11 @@ function Candles({ store, symbol, shown, lines, fit }) {
   });
   return html`<div class="plot" ref=${ref} role="img" data-bars=${shown.bars.length}
     aria-label=${`${shown.bars.length} candles of ${symbol}, last close ${price(shown.bars.at(-1)[4])}; the lines are in the table of levels`}></div>`;
+}
+
+function fitted(lines, fit, last) {
+  const within = (line) => (fit === "near" && HELD.includes(line.kind) ? FITS.all : FITS[fit]);
+  return lines.filter((line) => Math.abs(distance(line.price, last) ?? 99) < within(line)).map((line) => line.price);
 }
 
 function build(chart, of) {
@@ -138,17 +147,17 @@ function holdOf(store, symbol) {
   return position ? [position.opened_ns / 1e9, position.hold_until_ns / 1e9] : null;
 }
 
-const COLUMNS = [["Level"], ["Price", true], ["From mark", true], ["State"]];
+const COLUMNS = [["Level"], ["Price", true], ["From mark", true], [""]];
 
 function Levels({ store, symbol, lines }) {
   const market = store.sections.status.markets.find((each) => each.symbol === symbol);
-  const mark = { title: "Mark", price: market?.mark, kind: "mark", market };
+  const mark = { title: "Mark", price: market?.mark, kind: "now", market };
   const all = [...lines, ...(market?.mark ? [mark] : [])].sort((a, b) => b.price - a.price);
   const rows = all.map((line) => html`<${Row} key=${line.key ?? "mark"} columns=${COLUMNS} class=${`level ${line.kind}`} cells=${[
     html`<i class=${`swatch ${line.kind}`} aria-hidden="true"></i> ${line.title}`,
     line.market ? html`<${MarketPrice} market=${market} sinceS=${store.sinceS}>${price(line.price)}<//>` : price(line.price),
     line.market ? "" : percent(distance(line.price, market?.mark)),
-    line.row ? html`<${Badge} row=${line.row} sinceS=${store.sinceS} />` : line.note ?? "",
+    line.row ? html`<${Badge} row=${line.row} sinceS=${store.sinceS} brief=${true} />` : line.note ?? "",
   ]} />`);
   const missing = ["max_pain", "walls"].map((name) => store.sections.readings?.find((row) => row.name === name && row.symbol === symbol))
     .filter((row) => row && !row.value);

@@ -81,4 +81,7 @@ const iso = (ns) => new Date(Number(ns) / 1e6).toISOString();
 export const clock = (ns) => (number(ns) === null ? NONE : iso(ns).slice(11, 19));
 export const stamp = (ns) => (number(ns) === null ? NONE : `${iso(ns).slice(0, 10)} ${clock(ns)} UTC`);
 
+/** BTC/USDT:USDT as BTC/USDT: what it settles in is in the full name, which the view has elsewhere. */
+export const short = (symbol) => String(symbol ?? "").split(":")[0];
+
 export const words = (name) => String(name ?? NONE).replaceAll("_", " ");

@@ -1,6 +1,7 @@
 // Guards: the ledger. What each guard saved or cost, with its interval; a click shows what it refused and what became of it.
 
-import { clock, compact, fixed, NONE, number, price, signed, words } from "./format.js";
+import { useAsked } from "./asked.js";
+import { age, clock, compact, fixed, NONE, number, price, short, signed, words } from "./format.js";
 import { html, useEffect, useState } from "./lib.js";
 import { Direction, Empty, Panel, Row, Signed, Table } from "./parts.js";
 import { ask } from "./server.js";
@@ -13,18 +14,29 @@ const KIND_OF = {
 };
 
 export function Guards({ store, argument }) {
-  const { guards: ledger, signals = [] } = store.sections;
+  const [by, setBy] = useState("");
+  const { guards, signals = [] } = store.sections;
+  const { value: ledger, error } = useAsked(by ? `/api/guards?by=${by}` : "/api/guards", by ? undefined : guards);
   const rows = ledger?.guards ?? [];
   const names = [...new Set([...rows.map((row) => row.guard), ...signals.map((row) => row.blocker).filter(Boolean)])];
   return html`
-    <${Panel} title="Ledger of the guards" note=${ledger ? `rules ${ledger.config_hash}` : ""}>
-      ${rows.length === 0 ? html`<${Empty}>${ledger?.note ? `The ledger says: ${ledger.note}. ` : "The ledger has no row yet. "}A guard gets its row with the first signal it is asked about, its value with the first shadow that ends.<//>`
-      : html`<${Table} columns=${COLUMNS} label="ledger of the guards" rows=${rows.map((row) => html`<${GuardRow} key=${`${row.guard} ${row.version} ${row.direction}`} of=${row} range=${rangeOf(rows)} chosen=${argument === row.guard} />`)} />
-        <p class="note">Above zero is good: what a guard alone refused lost money. The interval holds at every look. ${ledger.note ?? ""}</p>`}
+    <${Panel} title="Ledger of the guards" note=${ledger?.config_hash ? `rules ${ledger.config_hash}${ledger.age_s === undefined ? "" : `, ${age(ledger.age_s)} old`}` : ""}>
+      <div class="bar-of"><label>Apart by <select value=${by} onChange=${(event) => setBy(event.target.value)}>
+        <option value="">side only</option><option value="strategy">strategy</option><option value="symbol">symbol</option>
+      </select></label></div>
+      ${rows.length === 0 ? html`<${Empty}>${saysNothing(ledger, error)} A guard gets its row with the first signal it is asked about, its value with the first shadow that ends.<//>`
+      : html`<${Table} columns=${COLUMNS} label="ledger of the guards" rows=${rows.map((row) => html`<${GuardRow} key=${`${row.guard} ${row.version} ${row.direction} ${row.strategy} ${row.symbol}`} of=${row} range=${rangeOf(rows)} chosen=${argument === row.guard} />`)} />
+        <p class="note">Above zero is good: what a guard alone refused lost money. The interval holds at every look. ${ledger.note}</p>`}
     <//>
     ${names.length > 0 && html`<nav class="chips" aria-label="refused by">${names.map((name) => html`<a class=${name === argument ? "chip strong" : "chip"} href=${`#guards/${name}`}>${words(name)}</a>`)}</nav>`}
     ${argument && html`<${Refused} guard=${argument} lastSeq=${store.sections.status?.last_seq} />`}
   `;
+}
+
+function saysNothing(ledger, error) {
+  if (error) return `The ledger did not answer: ${error}.`;
+  if (ledger?.computing) return `The journal is being read: event ${ledger.computing.seq} of ${ledger.computing.of}.`;
+  return ledger?.note ? `The ledger says: ${ledger.note}.` : "The ledger has no row yet.";
 }
 
 function rangeOf(rows) {
@@ -35,7 +47,7 @@ function rangeOf(rows) {
 function GuardRow({ of, range, chosen }) {
   const open = () => { location.hash = `guards/${of.guard}`; };
   return html`<${Row} columns=${COLUMNS} class=${chosen ? "chosen" : ""} onClick=${open} data-guard=${of.guard} cells=${[
-    html`<a href=${`#guards/${of.guard}`}>${words(of.guard)}</a>`,
+    html`<a href=${`#guards/${of.guard}`}>${words(of.guard)}</a> <small>${[of.strategy, of.symbol && short(of.symbol)].filter(Boolean).join(" ")}</small>`,
     html`<${Direction} of=${of.direction} />`,
     of.signals, of.blocks, of.abstentions, of.blocked_alone,
     `${of.losses_avoided} (${signed(of.avoided_r, 1)} R)`,
@@ -57,7 +69,7 @@ function Whisker({ of, range }) {
   </span><small>${text}</small>`;
 }
 
-const REFUSED_COLUMNS = [["Time"], ["Symbol"], ["Side"], ["Looked at", true], ["Threshold", true], ["Source"], ["What became of it"]];
+const REFUSED_COLUMNS = [["Time"], ["Symbol"], ["Side"], ["Looked at", true], ["Threshold", true], ["Source"], ["What became of it", false, "text"]];
 const LOOK_BACK = 50_000; // events
 
 function Refused({ guard, lastSeq }) {

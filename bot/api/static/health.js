@@ -58,7 +58,7 @@ function Feeds({ rows, sinceS, status }) {
   ]} />`)} />`;
 }
 
-const READING_COLUMNS = [["Reading"], ["Symbol"], ["State"], ["Why"]];
+const READING_COLUMNS = [["Reading"], ["Symbol"], ["State"], ["Why", false, "text"]];
 
 function Readings({ rows, sinceS }) {
   if (rows.length === 0) return html`<${Empty}>No readings are configured.<//>`;
@@ -67,7 +67,7 @@ function Readings({ rows, sinceS }) {
   ]} />`)} />`;
 }
 
-const PROVIDER_COLUMNS = [["Provider"], ["Asked for"], ["Next", true], ["Problem"]];
+const PROVIDER_COLUMNS = [["Provider"], ["Asked for"], ["Next", true], ["Problem", false, "text"]];
 
 function Providers({ rows }) {
   if (rows.length === 0) return html`<${Empty}>None: a recording brings its own readings. On a live venue Deribit needs no key; CoinGlass is asked once <code>BOT_COINGLASS__API_KEY</code> is set.<//>`;

@@ -1,14 +1,15 @@
 // Learning: what the ledger recommends and on what evidence, what was applied and can be undone.
 
 import { AskButton } from "./actions.js";
-import { clock, fixed, number, signed, stamp, words } from "./format.js";
+import { useAsked } from "./asked.js";
+import { fixed, number, signed, stamp, words } from "./format.js";
 import { html } from "./lib.js";
 import { Empty, Panel, Row, Table } from "./parts.js";
 
 export function Learning({ store }) {
-  const { learning } = store.sections;
+  const { value: learning, error } = useAsked("/api/learning", store.sections.learning);
   if (!learning) {
-    return html`<${Empty}>No learning cycle has run yet. One runs every 4 h of engine time, at 00, 04, 08 ... UTC; at once with <code>python -m bot learn run</code>.<//>`;
+    return html`<${Empty}>${error ? `The engine did not answer: ${error}. ` : "No learning cycle has run yet. "} One runs every 4 h of engine time, at 00, 04, 08 ... UTC; at once with <code>python -m bot learn run</code>.<//>`;
   }
   return html`
     <${Panel} title="Recommendations" note=${learning.next_cycle_ns ? `next cycle ${stamp(learning.next_cycle_ns)}` : ""}>
@@ -49,6 +50,6 @@ const ADJUSTMENT_COLUMNS = [["Time"], ["Subject"], ["From", true], ["To", true],
 function Adjustments({ rows }) {
   if (rows.length === 0) return html`<${Empty}>None yet. A recommendation is applied above, or with <code>python -m bot learn apply</code>.<//>`;
   return html`<${Table} columns=${ADJUSTMENT_COLUMNS} label="adjustments" rows=${rows.map((row) => html`<${Row} columns=${ADJUSTMENT_COLUMNS} cells=${[
-    clock(row.ts), words(row.subject), number(row.old) === null ? "" : fixed(row.old, 3), number(row.new) === null ? signed(row.value) : fixed(row.new, 3), row.by ?? row.reason ?? "",
+    stamp(row.ts), words(row.subject), number(row.old) === null ? "" : fixed(row.old, 3), number(row.new) === null ? signed(row.value) : fixed(row.new, 3), row.by ?? row.reason ?? "",
   ]} />`)} />`;
 }

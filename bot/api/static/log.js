@@ -16,7 +16,7 @@ export function Log({ store }) {
       <label>Filter <input type="search" value=${wanted} placeholder="kind, symbol or word" onInput=${(event) => setWanted(event.target.value)} /></label>
       <button type="button" aria-pressed=${held !== null} onClick=${() => setHeld(held ? null : events)}>${held ? "Follow again" : "Hold still"}</button>
     </div>
-    ${found.length === 0 && html`<${Empty}>${events.length === 0 ? "No event yet." : "No event matches; clear the filter to see all."}<//>`}
+    ${found.length === 0 && html`<${Empty}>${events.length === 0 ? "No event yet: the journal begins with ENGINE_STARTED. All that are older: python -m bot events" : "No event matches; clear the filter to see all."}<//>`}
     <ol class="log" aria-label="events">${found.slice(-SHOWN).reverse().map((event) => html`<${Line} key=${event.seq} of=${event} />`)}</ol>
   <//>`;
 }

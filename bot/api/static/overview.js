@@ -2,7 +2,7 @@
 
 import { AskButton } from "./actions.js";
 import { curveOptions, useChart } from "./charts.js";
-import { clock, countdown, distance, fixed, NONE, number, percent, price, signed, stamp, usd, words } from "./format.js";
+import { clock, countdown, distance, fixed, NONE, number, percent, price, short, signed, stamp, usd, words } from "./format.js";
 import { AreaSeries, html } from "./lib.js";
 import { Direction, Empty, MarketPrice, Panel, Row, Signed, Table, Tile } from "./parts.js";
 
@@ -21,7 +21,7 @@ export function Overview({ store }) {
     </div>
     <${Panel} title=${`Open positions (${positions.length})`} id="positions">
       ${positions.length === 0 && html`<${NoPosition} status=${status} />`}
-      ${positions.map((each) => html`<${Position} key=${each.position_id} of=${each} store=${store} />`)}
+      <div class="positions">${positions.map((each) => html`<${Position} key=${each.position_id} of=${each} store=${store} />`)}</div>
     <//>
     <${Panel} title="Last signals" note=${html`<a href="#why">why, for each</a>`}>
       <${Signals} rows=${signals.slice(0, 6)} />
@@ -167,18 +167,18 @@ function Levels({ of }) {
   return html`<${Table} columns=${LEVEL_COLUMNS} rows=${rows} label=${`levels of ${of.symbol}`} />`;
 }
 
-const SIGNAL_COLUMNS = [["Time"], ["Symbol"], ["Direction"], ["Strategy"], ["Strength", true], ["Answer"], ["Result", true]];
+const SIGNAL_COLUMNS = [["Time"], ["Symbol"], ["Side"], ["Answer"], ["Result", true], ["Strategy"], ["Strength", true]];
 
 export function Signals({ rows }) {
   if (rows.length === 0) return html`<${Empty}>No signal yet. Strategies speak when their condition holds; hand one in with <code>python -m bot signal SYMBOL long</code>.<//>`;
   return html`<${Table} columns=${SIGNAL_COLUMNS} label="last signals" rows=${rows.map((row) => html`<${Row} key=${row.signal_id} columns=${SIGNAL_COLUMNS} cells=${[
     clock(row.ts),
-    row.symbol,
+    html`<span title=${row.symbol}>${short(row.symbol)}</span>`,
     html`<${Direction} of=${row.direction} />`,
-    row.strategy,
-    fixed(row.strength),
     html`<a class=${`answer ${row.outcome}`} href=${`#why/${row.signal_id}`}>${row.outcome === "blocked" ? `✕ ${words(row.blocker)}` : row.outcome === "allowed" ? "✓ allowed" : words(row.outcome)}</a>`,
     result(row.result),
+    row.strategy,
+    fixed(row.strength),
   ]} />`)} />`;
 }
 

@@ -38,10 +38,10 @@ function otherText(each) {
 }
 
 /** FRESH, PARTIAL, STALE or MISSING: a shape, a word and a colour, with source and age on hover and focus. */
-export function Badge({ row, sinceS }) {
+export function Badge({ row, sinceS, brief }) {
   const state = stateNow(row, sinceS);
   return html`<span class=${`badge ${state}`} tabindex="0" data-tip=${sourceText(row, sinceS)}>
-    <i aria-hidden="true">${GLYPH[state]}</i> ${state}${row?.source ? html`<em>${row.source} ${age(row.age_s + (sinceS ?? 0))}</em>` : ""}
+    <i aria-hidden="true">${GLYPH[state]}</i> ${state}${row?.source && !brief ? html`<em>${row.source} ${age(row.age_s + (sinceS ?? 0))}</em>` : ""}
   </span>`;
 }
 
@@ -81,7 +81,7 @@ export function Tile({ label, tip, children, sub, kind }) {
   </div>`;
 }
 
-/** `columns`: [heading, is it a number]. Rows are of cells; a cell may be anything that can be drawn. */
+/** `columns`: [heading, is it a number, "text" where it may take several lines]. Rows are of cells; a cell may be anything that can be drawn. */
 export function Table({ columns, rows, label }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
     <table aria-label=${label}>
@@ -92,7 +92,7 @@ export function Table({ columns, rows, label }) {
 }
 
 export function Row({ columns, cells, ...rest }) {
-  return html`<tr ...${rest}>${cells.map((cell, at) => html`<td class=${columns[at][1] ? "right" : ""}>${cell}</td>`)}</tr>`;
+  return html`<tr ...${rest}>${cells.map((cell, at) => html`<td class=${columns[at][1] ? "right" : columns[at][2] ?? ""}>${cell}</td>`)}</tr>`;
 }
 
 /** A scale from `low` to `high` with marks and zones in its own units; `value` null draws no needle. */

@@ -17,7 +17,7 @@ export function Precision({ store, symbol, market, pain, walls }) {
   </div>`;
 }
 
-const PAIN_COLUMNS = [["Expiry"], ["Max pain", true], ["Gap", true], ["Notional", true], ["Pull"]];
+const PAIN_COLUMNS = [["Expiry"], ["Max pain", true], ["Gap", true], ["Pull"], ["Notional", true]];
 
 function MaxPain({ row, position, market, sinceS }) {
   return html`<${Card} title="Max pain" row=${row} sinceS=${sinceS} wide=${true}>${(value) => {
@@ -25,15 +25,15 @@ function MaxPain({ row, position, market, sinceS }) {
     const gap = mark === null ? null : distance(mark, value.price);
     const cells = [
       value.expiry, html`<${Sourced} row=${row} sinceS=${sinceS}><b>${price(value.price)}</b><//>`,
-      gap === null ? "mark unknown" : `${fixed(Math.abs(gap))} %`, `${compact(value.notional_usd)} USD`, pull(gap, position),
+      gap === null ? "mark unknown" : `${fixed(Math.abs(gap))} %`, pull(gap, position), `${compact(value.notional_usd)} USD`,
     ];
     return html`
       <${Table} columns=${PAIN_COLUMNS} label="max pain by expiry" rows=${[html`<${Row} columns=${PAIN_COLUMNS} cells=${cells} />`]} />
       <h4>Price against max pain</h4>
       <${Scale} low=${-10} high=${10} value=${gap} zones=${[[-HIT_PCT, HIT_PCT, "magnet"]]}
-        marks=${[[-10, "−10 %"], [-EXTEND_PCT, "−2"], [0, "max pain"], [EXTEND_PCT, "+2"], [10, "+10 %"]]}
+        marks=${[[-10, "−10 %"], [-EXTEND_PCT, "−2"], [0, "0"], [EXTEND_PCT, "+2"], [10, "+10 %"]]}
         label=${gap === null ? "mark unknown" : `price ${percent(gap)} from max pain`} />
-      <p class="note">Within ${HIT_PCT} % counts as reached; more than ${EXTEND_PCT} % away extends a force-hold to 75 min.</p>`;
+      <p class="note">0 is max pain. Within ${HIT_PCT} % counts as reached; more than ${EXTEND_PCT} % away extends a force-hold to 75 min.</p>`;
   }}<//>`;
 }
 
@@ -45,7 +45,7 @@ function pull(gap, position) {
   return html`<b class=${position.direction === helps ? "with" : "against"}>${position.direction === helps ? "WITH" : "AGAINST"}</b> the ${position.direction}`;
 }
 
-const WALL_COLUMNS = [["Side"], ["Price", true], ["From mark", true], ["USD", true], [""], ["Stands for", true], ["Venues"]];
+const WALL_COLUMNS = [["Side"], ["Price", true], ["From mark", true], ["USD", true], ["Stands for", true], ["Venues"], [""]];
 
 function Walls({ row, market, nowNs, sinceS }) {
   return html`<${Card} title="Institutional walls" row=${row} sinceS=${sinceS} wide=${true}>${(value) => {
@@ -65,8 +65,8 @@ function Walls({ row, market, nowNs, sinceS }) {
       <${Table} columns=${WALL_COLUMNS} label="top walls" rows=${shown.map((wall) => html`<${Row} columns=${WALL_COLUMNS} class=${`wall ${wall.side}`} cells=${[
         html`<i class=${`swatch ${wall.side === "ask" ? "wall" : "bidwall"}`} aria-hidden="true"></i> ${wall.side}${wall.usd > Number(value.institutional_usd) ? " ★" : ""}`,
         price(wall.price), percent(distance(wall.price, market?.mark)), compact(wall.usd),
-        html`<${Bar} share=${wall.usd / largest} kind=${wall.side === "ask" ? "wall" : "bidwall"} />`,
         age((nowNs - wall.first_seen_ns) / 1e9), wall.venues.join(", "),
+        html`<${Bar} share=${wall.usd / largest} kind=${wall.side === "ask" ? "wall" : "bidwall"} />`,
       ]} />`)} />
       <p class="note">★ institutional: more than ${compact(value.institutional_usd)} USD. The three largest of each side.</p>`}`;
   }}<//>`;

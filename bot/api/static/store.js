@@ -79,8 +79,16 @@ function mergedEquity(old, news) {
   return news;
 }
 
+/** A tick has the bars that changed: the one under way, and those begun since. */
 function mergedChart(old, news) {
-  return { ...old, ...news };
+  const merged = { ...old };
+  for (const [symbol, part] of Object.entries(news)) {
+    const had = old[symbol]?.bars ?? [];
+    const from = part.bars?.[0]?.[0] ?? Infinity;
+    const bars = [...had.filter((bar) => bar[0] < from), ...(part.bars ?? [])];
+    merged[symbol] = { ...old[symbol], ...part, bars };
+  }
+  return merged;
 }
 
 /** Keeps a socket to the server open, and waits a little longer after each failure: 0.25 s to 5 s. */

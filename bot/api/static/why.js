@@ -96,7 +96,7 @@ function told(event) {
   return Object.entries(event).filter(([key, value]) => !left.has(key) && value !== null).map(([key, value]) => `${words(key)} ${value}`).join(", ");
 }
 
-const COLUMNS = [["Guard"], ["Verdict"], ["Looked at", true], ["Threshold", true], ["Source"], ["Reason"]];
+const COLUMNS = [["Guard"], ["Verdict"], ["Looked at", true], ["Threshold", true], ["Source"], ["Reason", false, "text"]];
 
 function Verdicts({ rows }) {
   if (rows.length === 0) return "no guard was asked";

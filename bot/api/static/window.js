@@ -2,7 +2,7 @@
 
 export class HoldWindow {
   constructor() {
-    this._span = null;
+    this.span = null;
     const renderer = { draw: (target) => target.useBitmapCoordinateSpace((scope) => this._draw(scope)) };
     this._views = [{ renderer: () => renderer, zOrder: () => "bottom" }];
   }
@@ -21,14 +21,14 @@ export class HoldWindow {
 
   /** `span` in seconds, [begin, end], or null for none. */
   show(span, colour) {
-    if (String(span) === String(this._span) && colour === this._colour) return;
-    [this._span, this._colour] = [span, colour];
+    if (String(span) === String(this.span) && colour === this._colour) return;
+    [this.span, this._colour] = [span, colour];
     this._update?.();
   }
 
   _draw({ context, bitmapSize, horizontalPixelRatio }) {
-    if (!this._span || !this._chart) return;
-    const [from, to] = this._span.map((time) => this._x(time) * horizontalPixelRatio);
+    if (!this.span || !this._chart) return;
+    const [from, to] = this.span.map((time) => this.x(time) * horizontalPixelRatio);
     context.fillStyle = `${this._colour}22`;
     context.fillRect(from, 0, to - from, bitmapSize.height);
     context.fillStyle = this._colour;
@@ -36,10 +36,14 @@ export class HoldWindow {
   }
 
   /** Also of a time after the last bar, which the chart itself has no place for. */
-  _x(time) {
+  x(time) {
     const bars = this._series.data();
+    if (bars.length === 0) return 0;
     const last = bars.length - 1;
     const step = last > 0 ? bars[last].time - bars[last - 1].time : 60;
-    return this._chart.timeScale().logicalToCoordinate(last + (time - bars[last].time) / step) ?? 0;
+    const logical = last + (time - bars[last].time) / step;
+    const [whole, scale] = [Math.floor(logical), this._chart.timeScale()];
+    const [left, right] = [scale.logicalToCoordinate(whole), scale.logicalToCoordinate(whole + 1)]; // of whole ones only
+    return left + (right - left) * (logical - whole);
   }
 }
