@@ -107,6 +107,7 @@ class ApiServer:
             web.get("/api/readings", self._look(self._readings)),
             web.get("/api/health", self._look(lambda _: self._health())),
             web.get("/api/guards", self._guards),
+            web.get("/api/depth", self._look(lambda _: live.depth())),
             web.get("/api/events", self._events),
             web.get("/livez", self._livez),
             web.get("/readyz", self._readyz),

@@ -18,6 +18,7 @@ from bot.domain.instrument import exact
 from bot.domain.ports import MarketView
 from bot.domain.values import NS, Side
 from bot.journal.projection import Projection
+from bot.market.book import BUCKET_BPS, Steps
 from bot.market.readings import SOURCES
 from bot.runtime.engine import Engine
 from bot.runtime.inbox import Inbox
@@ -101,6 +102,10 @@ class Live:
             "stamped_ahead_s": _seconds(market.stamped_ahead_ns),
             **({"depth": _depth(market, depth)} if depth else {}),
         }
+
+    def depth(self) -> dict[str, Any]:
+        """Resting USD of each symbol's book by distance from its anchor; None while a book is not usable."""
+        return {each.unified: _steps(self.view.depth(each.id)) for each in self.view.instruments()}
 
     def readings(self, instrument: str, providers: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
         """Each reading's value, source, age and state, in the order of the table of sources. With what the providers answer, each of its
@@ -188,6 +193,19 @@ def _depth(market: MarketView, count: int) -> dict[str, list[list[float]]]:
     return {
         name: [[price, quantity] for price, quantity in market.levels(side, count)] if market.usable else []
         for name, side in (("bids", Side.BUY), ("asks", Side.SELL))
+    }
+
+
+def _steps(of: Steps | None) -> dict[str, Any] | None:
+    if of is None:
+        return None
+    return {
+        "anchor": of.anchor,
+        "step_bps": BUCKET_BPS,
+        "asks": [round(usd) for usd in of.ask_usd],
+        "bids": [round(usd) for usd in of.bid_usd],
+        "ask_coverage_pct": round(of.ask_coverage_pct, 3),
+        "bid_coverage_pct": round(of.bid_coverage_pct, 3),
     }
 
 

@@ -145,6 +145,16 @@ class _Side:
         return keys if self.sign > 0 else [-key for key in keys]
 
 
+class Steps(Struct, frozen=True, kw_only=True):
+    """Resting USD of both sides by distance from `anchor`, in steps of BUCKET_BPS, and how far each side is known (percent)."""
+
+    anchor: float
+    ask_usd: list[float]
+    bid_usd: list[float]
+    ask_coverage_pct: float
+    bid_coverage_pct: float
+
+
 class Book:
     """The order book of one instrument. Prices are floats, quantities base coin, `Side.BUY` is the side of the bids.
 
@@ -377,6 +387,19 @@ class Book:
     def bucket_usd(self, side: Side) -> list[float]:
         """Resting USD by distance from the anchor, 50 buckets of 10 bps; all 0.0 when unusable."""
         return [usd if usd > _DUST_USD else 0.0 for usd in self._side(side).buckets[:BUCKETS]]
+
+    def steps(self) -> Steps | None:
+        """None while unusable. The sums are kept anyhow: asking costs nothing."""
+        if not self.usable:
+            return None
+        asks, bids = ((self.bucket_usd(side), self.coverage_pct(side)) for side in (Side.SELL, Side.BUY))
+        return Steps(
+            anchor=self._bids.anchor,
+            ask_usd=asks[0],
+            bid_usd=bids[0],
+            ask_coverage_pct=asks[1],
+            bid_coverage_pct=bids[1],
+        )
 
     def anchor(self, mid: float) -> None:
         """Measure the buckets from this price from now on."""

@@ -23,7 +23,7 @@ from bot.domain.reading import Reading
 from bot.domain.trades import TradeRun
 from bot.domain.values import Side
 from bot.market.bars import REGIME_WIDTH_S, BarParams, Bars
-from bot.market.book import Book
+from bot.market.book import Book, Steps
 from bot.market.flow import (
     OfiParams,
     OrderFlowImbalance,
@@ -404,6 +404,10 @@ class Market:
     def forced_orders(self, instrument_id: str, now_ns: int) -> ForcedSummary:
         """The venue's liquidations of the last day, and how our own model did with them."""
         return self.market(instrument_id).forced.summary(now_ns)
+
+    def depth(self, instrument_id: str) -> Steps | None:
+        """Of our own venue's book."""
+        return self.market(instrument_id).book.steps()
 
     def _keyed(self, name: str, instrument_id: str) -> tuple[InstrumentMarket, str]:
         found = self._keys.get((name, instrument_id))

@@ -9,6 +9,7 @@ from bot.domain.instrument import Instrument
 from bot.domain.ports import MarketView
 from bot.domain.reading import Reading
 from bot.domain.values import TradingState
+from bot.market.book import Steps
 from bot.market.liquidations import ForcedSummary
 from bot.market.state import Market
 from bot.trading.portfolio import Portfolio
@@ -62,6 +63,9 @@ class LiveView:
 
     def forced_orders(self, instrument: str) -> ForcedSummary:
         return self._market.forced_orders(instrument, self.now_ns)
+
+    def depth(self, instrument: str) -> Steps | None:
+        return self._market.depth(instrument)
 
     def other_readings(self, deciding: Reading[Any], instrument: str) -> Sequence[Reading[Any]]:
         return self._market.other_readings(deciding, instrument, self.now_ns)

@@ -458,6 +458,13 @@ def events() -> list[dict[str, Any]]:
     ]
 
 
+def depth() -> dict[str, Any]:
+    """Asks twice as thick as bids; 5 % of steps, seen to 2.4 and 1.2 %."""
+    asks = [2_000_000 + 400_000 * (n % 5) for n in range(50)]
+    book = {"anchor": MARK, "step_bps": 10, "asks": asks, "bids": [usd // 2 for usd in asks]}
+    return {BTC: book | {"ask_coverage_pct": 2.4, "bid_coverage_pct": 1.2}, ETH: None}
+
+
 def chart() -> dict[str, Any]:
     trades = [
         {"time": NOW_S - 60 * 60, "side": "sell", "entry": False, "text": "tier 4 0.020"},
@@ -485,6 +492,7 @@ def sections() -> dict[str, Any]:
         "guards": guards(),
         "learning": learning(),
         "equity": equity(),
+        "depth": depth(),
         "chart": chart(),
     }
 

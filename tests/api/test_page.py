@@ -12,11 +12,13 @@ import pytest_asyncio
 
 from tests.api.page_world import (
     BTC,
+    ETH,
     MARK,
     NOW_S,
     SCRIPT,
     Served,
     bars,
+    depth,
     empty,
     frame,
     position,
@@ -179,6 +181,20 @@ async def test_analytics_has_both_sections_and_every_reading_with_its_state(chro
         assert "+2.61 % up, −2.40 % down" in await page.ask(text("[data-reading=walls]"))
         near = "[...document.querySelectorAll('.bars .near')].map(it => it.innerText)"
         assert len(await page.ask(near)) == 1  # the cluster at 100,650; the others are farther than 0.5 %
+
+
+async def test_depth_bars_are_as_high_as_their_money_and_say_what_is_not_seen(chrome: Browser) -> None:
+    async with opened(chrome, "analytics") as (page, _):
+        bars_of = "[...document.querySelectorAll('.depth > i')]"
+        worth = await page.ask(f"{bars_of}.map(it => +it.dataset.usd)")
+        book = depth()[BTC]
+        assert worth == [*reversed(book["bids"][:20]), *book["asks"][:20]]
+        high = await page.ask(f"{bars_of}.map(it => it.firstElementChild.getBoundingClientRect().height)")
+        assert [each / max(high) for each in high] == pytest.approx([each / max(worth) for each in worth], abs=0.02)
+        unseen = await page.ask(f"{bars_of}.map(it => it.classList.contains('unseen'))")
+        assert unseen == [*[True] * 7, *[False] * 33]  # bids beyond 1.2 %: of 20 steps the last 7, one is seen in part
+        await page.ask(f"location.hash = 'analytics/{ETH}'")
+        await page.until("document.querySelector('[data-depth=MISSING] .empty')")
 
 
 @pytest.mark.parametrize(

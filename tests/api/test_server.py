@@ -76,6 +76,15 @@ def test_status_tells_what_is_played_and_how_it_stands(engine: Engine) -> None:
     assert engine.get("/api/status")["engine_time_ns"] >= status["engine_time_ns"]
 
 
+def test_depth_is_in_steps_from_mid_and_reaches_as_far_as_it_says(engine: Engine) -> None:
+    depth = engine.get("/api/depth")[SYMBOL]
+    market = engine.get("/api/status")["markets"][0]
+    assert depth["anchor"] == pytest.approx(market["mark"], rel=0.002) and depth["step_bps"] == 10
+    for side in ("asks", "bids"):
+        assert len(depth[side]) == 50 and depth[side][0] > 0  # the best price lies in the first step
+    assert depth["ask_coverage_pct"] > 0 and depth["bid_coverage_pct"] > 0
+
+
 def test_readings_have_state_source_and_age_and_a_reason_where_there_is_none(engine: Engine) -> None:
     rows = {row["name"]: row for row in engine.get("/api/readings")}
     assert list(rows) == list(SOURCES)

@@ -343,6 +343,15 @@ def test_a_level_is_counted_by_its_distance_from_the_anchor(distance: float, buc
         assert book.bucket_usd(side) == [usd if b == bucket else 0.0 for b in range(BUCKETS)]
 
 
+def test_steps_are_the_buckets_of_both_sides_and_none_without_a_book() -> None:
+    assert Book().steps() is None
+    book = synced([(999.0, 1.0), (985.0, 2.0)], [(1001.0, 3.0)])
+    steps = book.steps()
+    assert steps is not None and steps.anchor == 1000.0
+    assert (steps.ask_usd, steps.bid_usd) == (book.bucket_usd(Side.SELL), book.bucket_usd(Side.BUY))
+    assert (steps.ask_coverage_pct, steps.bid_coverage_pct) == pytest.approx((0.1, 1.5))
+
+
 @pytest.mark.parametrize("anchor", [95.0, 97.5, 100.0, 102.5, 120.0])
 def test_an_anchor_may_be_anywhere(anchor: float) -> None:
     book = synced()

@@ -13,6 +13,7 @@ export function Precision({ store, symbol, market, pain, walls }) {
   const shared = { market, sinceS: store.sinceS };
   return html`<div class="cards">
     <${MaxPain} row=${pain} position=${position} ...${shared} />
+    <${Depth} of=${store.sections.depth?.[symbol]} market=${market} sinceS=${store.sinceS} />
     <${Walls} row=${walls} nowNs=${store.engineNs} ...${shared} />
   </div>`;
 }
@@ -43,6 +44,36 @@ function pull(gap, position) {
   const helps = gap < 0 ? "long" : "short";
   if (!position) return gap === 0 ? "at max pain" : `${gap < 0 ? "up" : "down"}: WITH a ${helps}`;
   return html`<b class=${position.direction === helps ? "with" : "against"}>${position.direction === helps ? "WITH" : "AGAINST"}</b> the ${position.direction}`;
+}
+
+const DEPTH_STEPS = 20; // of 10 bps: 2 % each way
+
+/** Bars of resting USD by distance: bids to the left, asks to the right; what the book does not cover is hatched. */
+function Depth({ of, market, sinceS }) {
+  const state = !of ? "MISSING" : sinceS > 0 || market?.book_age_s > 2 ? "STALE" : "FRESH";
+  const tip = of ? `source: our own book, ${age((market?.book_age_s ?? 0) + sinceS)} old\nseen to +${fixed(of.ask_coverage_pct)} % and −${fixed(of.bid_coverage_pct)} %` : "no usable book";
+  return html`<article class="card wide" data-depth=${state}>
+    <header><h3>Depth</h3><span class=${`badge ${state}`} tabindex="0" data-tip=${tip}>${state === "FRESH" ? "●" : "◌"} ${state} <em>own book</em></span></header>
+    ${of ? html`<${DepthBars} of=${of} />` : html`<p class="empty">The book is not usable: a resync is under way. Bars come back with it.</p>`}
+  </article>`;
+}
+
+function DepthBars({ of }) {
+  const step = of.step_bps / 100;
+  const side = (usd, covered, name) => usd.slice(0, DEPTH_STEPS).map((each, at) => ({ usd: each, at, name, seen: (at + 1) * step <= covered + step }));
+  const [bids, asks] = [side(of.bids, of.bid_coverage_pct, "bid"), side(of.asks, of.ask_coverage_pct, "ask")];
+  const largest = Math.max(1, ...bids.map((each) => each.usd), ...asks.map((each) => each.usd));
+  const bar = (each) => {
+    const sign = each.name === "ask" ? "+" : "−";
+    const tip = `${sign}${fixed(each.at * step, 1)} to ${sign}${fixed((each.at + 1) * step, 1)} %: ${compact(each.usd)} USD of ${each.name}s${each.seen ? "" : " at least, not all of it is seen"}`;
+    return html`<i class=${`${each.name} ${each.seen ? "" : "unseen"}`} data-usd=${each.usd} data-tip=${tip}><i style=${{ height: `${(each.usd / largest) * 100}%` }}></i></i>`;
+  };
+  const sum = (rows) => compact(rows.filter((each) => each.seen).reduce((total, each) => total + each.usd, 0));
+  return html`<div class="depth" role="img" aria-label=${`bids of ${sum(bids)} USD and asks of ${sum(asks)} USD within 2 %, as far as they are seen`}>
+      ${[...bids].reverse().map(bar)}${asks.map(bar)}
+    </div>
+    <div class="ticks depth-ticks">${[-2, -1, 0, 1, 2].map((at) => html`<span style=${{ left: `${(at + 2) * 25}%` }}>${at > 0 ? "+" : at < 0 ? "−" : ""}${Math.abs(at)}${at ? " %" : ""}</span>`)}</div>
+    <p class="note">bids ${sum(bids)}, asks ${sum(asks)} USD; highest ${compact(largest)} in ${of.step_bps} bps. Hatched: beyond what the book shows.</p>`;
 }
 
 const WALL_COLUMNS = [["Side"], ["Price", true], ["From mark", true], ["USD", true], ["Stands for", true], ["Venues"], [""]];
