@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 import orjson
 from aiohttp import web
-from msgspec import to_builtins
 
 from bot.api.answers import Answers
+from bot.api.cockpit import HEADERS, Cockpit
 from bot.api.ledger import LiveLedger
 from bot.api.requests import BlockBody, CloseBody, SignalRequest, StopBody, body_of
 from bot.api.snapshot import Live
@@ -60,11 +60,13 @@ class ApiServer:
         operator: Callable[[bytes], None],
         instruments: Mapping[str, str],
         token: str,
+        cockpit: Cockpit | None = None,
     ) -> None:
         """`instruments` maps unified symbols to instrument ids."""
         self._live, self._answers, self._journal, self._operator = live, answers, journal, operator
         self._instruments, self._token = dict(instruments), token
         self._ledger = LiveLedger(journal, lambda: live.engine.now_ns)
+        self._cockpit = cockpit
         self._runner: web.AppRunner | None = None
         self._hosts: set[str] = set()
         self._loopback = False
@@ -75,6 +77,9 @@ class ApiServer:
             middlewares=[self._only_our_host, self._need_token, self._errors], client_max_size=BODY_LIMIT
         )
         app.add_routes(self._routes())
+        app.on_response_prepare.append(_guard)
+        if self._cockpit is not None:
+            app.add_routes(self._cockpit.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=DECIDED_WITHIN_S + 1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
@@ -92,6 +97,8 @@ class ApiServer:
         return f"http://{name}:{bound}"
 
     async def close(self) -> None:
+        if self._cockpit is not None:
+            await self._cockpit.close()
         if self._runner is not None:
             await self._runner.cleanup()
         self._ledger.close()
@@ -105,7 +112,7 @@ class ApiServer:
             web.get("/api/signals", self._look(lambda r: live.projection.signals(_whole(r, "limit", 50)))),
             web.get("/api/why", self._look(self._why)),
             web.get("/api/readings", self._look(self._readings)),
-            web.get("/api/health", self._look(lambda _: self._health())),
+            web.get("/api/health", self._look(lambda _: live.health(self._journal.stats()))),
             web.get("/api/guards", self._guards),
             web.get("/api/depth", self._look(lambda _: live.depth())),
             web.get("/api/events", self._events),
@@ -141,14 +148,6 @@ class ApiServer:
         if not wanted:
             raise ValueError("say which: /api/why?q=SIGNAL or /api/why?q=SYMBOL")
         return self._live.projection.why(wanted)
-
-    def _health(self) -> dict[str, Any]:
-        status = self._live.status()
-        kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
-        return {
-            **{key: status[key] for key in kept if key in status},
-            "journal": to_builtins(self._journal.stats()),
-        } | {"providers": self._live.providers()}
 
     async def _guards(self, request: web.Request) -> web.Response:
         """The ledger's table; 202 and how far it is while a long history is being read."""
@@ -293,6 +292,10 @@ class ApiServer:
             return _error(400, str(error))
         except JournalError as error:
             return _error(503, str(error))
+
+
+async def _guard(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
 
 
 def _can_be_price(price: Decimal) -> bool:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from bot.domain.events import rounded, text
 from bot.domain.instrument import exact
@@ -153,6 +154,27 @@ class Live:
                 }
             )
         return rows
+
+    def health(self, journal: Struct) -> dict[str, Any]:
+        """`journal`: the writer's own account of itself."""
+        status = self.status()
+        kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
+        shown = {key: status[key] for key in kept if key in status}
+        return {**shown, "journal": msgspec.to_builtins(journal), "providers": self.providers()}
+
+    def all_readings(self) -> list[dict[str, Any]]:
+        """Of every symbol, with each source."""
+        providers = self.providers()
+        return [row for each in self.view.instruments() for row in self.readings(each.id, providers)]
+
+    def ages(self) -> dict[str, Any]:
+        """Of each feed, in seconds."""
+        now_ns, ages = self.engine.now_ns, {}
+        for each in self.view.instruments():
+            market = self.view.market(each.id)
+            ages[f"{each.unified} book"] = _seconds(market.book_age_ns(now_ns))
+            ages[f"{each.unified} trades"] = _seconds(market.trade_age_ns(now_ns))
+        return ages
 
     def positions(self) -> list[dict[str, Any]]:
         rows = []

@@ -61,6 +61,10 @@ class DeribitSettings(DeribitParams):
     base_url: Url | None = Field(None, description="another host for its public option data")
 
 
+class CockpitSettings(Params):
+    enabled: bool = Field(True, description="the page on the API's address; the API itself is always on")
+
+
 class ApiSettings(Params):
     host: str = Field("127.0.0.1", min_length=1, description="address the API listens on")
     port: int = Field(8787, ge=0, le=65_535, description="0: any free port")

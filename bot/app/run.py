@@ -21,6 +21,7 @@ from bot import __version__
 from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
+from bot.app.cockpit import CockpitParts
 from bot.app.kept_readings import KeptReadings
 from bot.app.logs import LogObserver
 from bot.app.providers import Providers
@@ -245,12 +246,18 @@ class _Session:
         given = settings.api.token
         self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"
         token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
-        self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, token)
+        self._cockpit = CockpitParts(self._live, journal) if settings.cockpit.enabled else None
+        page = None if self._cockpit is None else self._cockpit.cockpit
+        if self._cockpit is not None:
+            parts.engine.add_observer(self._cockpit.on_events)
+        self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, token, page)
         self._reason = ""
 
     async def play(self, lock: InstanceLock, notices: list[str], screen: bool) -> None:
         settings, logs = self._settings, self._logs
         await self._restart.read(self._journal)
+        if self._cockpit is not None:
+            await self._cockpit.recall()
         url = await self._server.start(settings.api.host, settings.api.port)
         what = describe(self._played, settings)
         display = Screen(self._live, logs, what=what, live=screen)
@@ -276,6 +283,8 @@ class _Session:
         tasks |= {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks["display"] = display.run()
+        if self._cockpit is not None:
+            tasks["cockpit"] = self._cockpit.cockpit.run()
         try:
             with on_signals(lambda: self._stop(INTERRUPTED)):
                 await supervise(parts.engine.run(), tasks)

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationEr
 from bot.app.connections import (
     VENUES,
     ApiSettings,
+    CockpitSettings,
     CoinglassSettings,
     DeribitSettings,
     OtherVenueSettings,
@@ -127,6 +128,7 @@ class Settings(Params):
     deribit: DeribitSettings = DeribitSettings()
     statistics: VenueStatisticsParams = VenueStatisticsParams()
     api: ApiSettings = ApiSettings()
+    cockpit: CockpitSettings = CockpitSettings()
     record: RecordParams = RecordParams()
     fees: FeeParams = FeeParams()
     paper: PaperParams = PaperParams()
@@ -396,7 +398,7 @@ _ELSEWHERE = ("account", "venue.name", "venue.speed")
 def _is_rule(leaf: Leaf) -> bool:
     """Whether a setting affects decisions: not who, where and how fast."""
     name = leaf.name
-    elsewhere = name.startswith(("api.", "record.")) or name.endswith("_url") or name in _ELSEWHERE
+    elsewhere = name.startswith(("api.", "cockpit.", "record.")) or name.endswith("_url") or name in _ELSEWHERE
     return not (elsewhere or leaf.secret or Path in leaf.types)
 
 

@@ -2,7 +2,8 @@
 
 The narrowest width is built trade by trade (the hot path); the wider ones are folded from it when it closes. A trade belongs
 to the bar of its own stamp, the venue's. A bar counts only if every trade of it was seen: not the one that a stream began or
-broke in. Bars without trades do not exist: there is no padding, and the bar under way is in no answer.
+broke in. Bars without trades do not exist: there is no padding, and the bar under way is in no answer but `candles`, which nothing
+decides by.
 `market/state.py` feeds it and asks it; the regime is computed from what it answers.
 """
 
@@ -136,6 +137,20 @@ class Bars:
         if not self.ahead:
             return ""
         return f" ({self.ahead} trades stamped over {AHEAD_NS // NS} s ahead were left out)"
+
+    def candles(self, count: int) -> list[Bar]:
+        """For the eye: the newest closed bars of the narrowest width and, as it is so far, the one under way."""
+        closed = list(self._series[self.width_s].newest(count))
+        if not self._trades:
+            return closed
+        usd, buy_usd = self._micro / 1e6, self._buy / 1e6
+        bar = Bar(self._start_ns, self._open, self._high, self._low, self._close, usd, buy_usd, self._trades)
+        return [*closed[-count + 1 :], bar]
+
+    @property
+    def width_s(self) -> int:
+        """The narrowest."""
+        return self._width_ns // NS
 
     # --- when a bar ends -------------------------------------------------------------------------------------------
 

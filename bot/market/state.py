@@ -405,6 +405,11 @@ class Market:
         """The venue's liquidations of the last day, and how our own model did with them."""
         return self.market(instrument_id).forced.summary(now_ns)
 
+    def candles(self, instrument_id: str, count: int) -> tuple[int, list[Bar]]:
+        """Width in seconds, and the newest bars with the one under way."""
+        history = self.market(instrument_id).history
+        return history.width_s, history.candles(count)
+
     def depth(self, instrument_id: str) -> Steps | None:
         """Of our own venue's book."""
         return self.market(instrument_id).book.steps()

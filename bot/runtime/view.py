@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.domain.instrument import Instrument
+from bot.domain.market import Bar
 from bot.domain.ports import MarketView
 from bot.domain.reading import Reading
 from bot.domain.values import TradingState
@@ -63,6 +64,9 @@ class LiveView:
 
     def forced_orders(self, instrument: str) -> ForcedSummary:
         return self._market.forced_orders(instrument, self.now_ns)
+
+    def candles(self, instrument: str, count: int) -> tuple[int, list[Bar]]:
+        return self._market.candles(instrument, count)
 
     def depth(self, instrument: str) -> Steps | None:
         return self._market.depth(instrument)

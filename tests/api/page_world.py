@@ -417,8 +417,8 @@ def health() -> dict[str, Any]:
             {
                 "provider": "coinglass",
                 "plan": "HOBBYIST",
-                "calls_last_60_s": 17,
-                "calls_a_minute": 24,
+                "calls": {"spent": 17, "allowed": 24, "provider_says": 17},
+                "paused_s": 0,
                 "asked": [
                     {"source": "coinglass", "readings": [["max_pain", "BTC"]], "next_s": 118.0, "problem": ""},
                     {"source": "coinglass", "readings": [["walls", "BTC"]], "next_s": None, "problem": "not in plan"},
@@ -467,8 +467,8 @@ def depth() -> dict[str, Any]:
 
 def chart() -> dict[str, Any]:
     trades = [
-        {"time": NOW_S - 60 * 60, "side": "sell", "entry": False, "text": "tier 4 0.020"},
-        {"time": NOW_S - 60 * 19, "side": "buy", "entry": True, "text": "entry 0.025"},
+        {"time": NOW_S - 60 * 60, "side": "sell", "leg": "tier_4", "price": "100100.0", "quantity": "0.020"},
+        {"time": NOW_S - 60 * 19, "side": "buy", "leg": "entry", "price": "99880.0", "quantity": "0.025"},
     ]
     return {
         BTC: {"width_s": 60, "bars": bars(), "trades": trades},

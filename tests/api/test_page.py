@@ -286,7 +286,7 @@ async def test_health_shows_feeds_readings_and_the_budget(chrome: Browser) -> No
             ["max_pain BTC", "118 s", "none"],
             ["walls BTC", "–", "not in plan"],
         ]
-        assert "calls last 60 s 17" in await page.ask(text("main"))
+        assert "Calls in the last 60 s 17 of 24" in await page.ask(text("main"))
 
 
 async def test_the_log_filters_and_stands_still_when_told(chrome: Browser) -> None:

@@ -1,7 +1,7 @@
 // Chart: candles of one symbol with its fills, its position's levels and hold window, max pain and the large walls.
 
 import { useChart } from "./charts.js";
-import { compact, distance, percent, price } from "./format.js";
+import { compact, distance, percent, price, words } from "./format.js";
 import { CandlestickSeries, createSeriesMarkers, html, LineStyle, useState } from "./lib.js";
 import { levelsOf } from "./overview.js";
 import { Badge, Empty, MarketPrice, Panel, Row, stateNow, Table } from "./parts.js";
@@ -66,7 +66,7 @@ function Candles({ store, symbol, shown, lines, fit }) {
     parts.fitted = fitted(lines, fit, shown.bars.at(-1)[4]);
     drawBars(chart, parts, shown.bars, store.generation);
     drawLines(parts, lines, of, store.sinceS);
-    drawMarkers(parts, shown.trades ?? [], of);
+    drawMarkers(parts, shown, of);
     parts.hold.show(holdOf(store, symbol), of.accent);
   });
   return html`<div class="plot" ref=${ref} role="img" data-bars=${shown.bars.length}
@@ -132,13 +132,14 @@ function drawLines(parts, lines, of, sinceS) {
   }
 }
 
-function drawMarkers(parts, trades, of) {
+function drawMarkers(parts, { trades = [], width_s: width }, of) {
   const key = `${trades.length} ${trades.at(-1)?.time}`;
   if (parts.marked === key) return;
   parts.marked = key;
   parts.markers.setMarkers(trades.map((trade) => ({
-    time: trade.time, position: trade.side === "buy" ? "belowBar" : "aboveBar", color: trade.entry ? of.accent : of.warn,
-    shape: trade.side === "buy" ? "arrowUp" : "arrowDown", text: trade.text,
+    time: trade.time - (trade.time % width), position: trade.side === "buy" ? "belowBar" : "aboveBar",
+    color: trade.leg === "entry" ? of.accent : of.warn, shape: trade.side === "buy" ? "arrowUp" : "arrowDown",
+    text: `${words(trade.leg)} ${trade.quantity}`,
   })));
 }
 

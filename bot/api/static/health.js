@@ -78,7 +78,10 @@ function Providers({ rows }) {
 }
 
 function Budget({ of }) {
+  const { calls } = of;
   const shown = Object.entries(of).filter(([name, value]) => !["asked", "provider"].includes(name) && value !== null && typeof value !== "object");
-  if (shown.length === 0) return null;
-  return html`<dl class="inline"><div><dt>Provider</dt><dd>${of.provider}</dd></div>${shown.map(([name, value]) => html`<div><dt>${words(name)}</dt><dd>${String(value)}</dd></div>`)}</dl>`;
+  if (shown.length === 0 && !calls) return null;
+  return html`<dl class="inline"><div><dt>Provider</dt><dd>${of.provider}</dd></div>
+    ${calls && html`<div><dt>Calls in the last 60 s</dt><dd>${calls.spent} of ${calls.allowed}${number(calls.provider_says) === null ? "" : `, it counts ${calls.provider_says}`}</dd></div>`}
+    ${shown.map(([name, value]) => html`<div><dt>${words(name)}</dt><dd>${String(value)}</dd></div>`)}</dl>`;
 }

@@ -65,7 +65,6 @@ export class Store {
 
 function merge(name, old, news) {
   if (name === "events") return appended(old ?? [], news);
-  if (name === "equity") return mergedEquity(old, news);
   if (name === "chart") return mergedChart(old ?? {}, news);
   return news;
 }
@@ -73,10 +72,6 @@ function merge(name, old, news) {
 function appended(old, news) {
   const last = old.length ? old[old.length - 1].seq : 0;
   return [...old, ...news.filter((event) => event.seq > last)].slice(-EVENTS_KEPT);
-}
-
-function mergedEquity(old, news) {
-  return news;
 }
 
 /** A tick has the bars that changed: the one under way, and those begun since. */
