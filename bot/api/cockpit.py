@@ -26,6 +26,7 @@ HEARTBEAT_S = 20.0
 CLOSE_S = 1.0
 MESSAGE_LIMIT = 16 * 1024
 STATIC = Path(__file__).parent / "static"
+KEPT_HERE = ("equity", "chart")  # sections that only the cockpit keeps
 HEADERS = {
     # The hash is that of the style which the chart library sets for its logo (lightweight-charts 5.2.1).
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -66,8 +67,13 @@ class Cockpit:
             web.get("/", self._index),
             web.get("/ws", self._watch),
             web.static("/static", STATIC),
-            *(web.get(f"/api/{name}", self._answer(name)) for name in ("equity", "chart")),
+            *(web.get(f"/api/{name}", self._answer(name)) for name in KEPT_HERE if name in self._sections),
         ]
+
+    @property
+    def watching(self) -> int:
+        """Open pages."""
+        return len(self._clients)
 
     async def run(self) -> None:
         while True:
@@ -86,7 +92,7 @@ class Cockpit:
         return web.FileResponse(STATIC / "index.html")
 
     def _answer(self, name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """The whole of a section which only the cockpit keeps."""
+        """The whole of a section."""
         section = self._sections[name]
 
         async def handler(request: web.Request) -> web.StreamResponse:

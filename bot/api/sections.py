@@ -75,7 +75,7 @@ class Events:
 
 
 class Equity:
-    """Points [ns, USD] of the equity, one a minute of engine time, the newest always now's."""
+    """Points [ns, USD] of the equity, one a minute of engine time."""
 
     def __init__(self, now_ns: Callable[[], int], equity_usd: Callable[[], Any]) -> None:
         self._now_ns, self._equity_usd = now_ns, equity_usd

@@ -205,7 +205,7 @@ def test_a_number_that_is_none_is_refused_and_named_and_harms_nothing(engine: En
     ("method", "path", "body", "status", "told"),
     [
         ("GET", "/api/nothing", None, 404, "404"),
-        ("GET", "/", None, 404, "404"),
+        ("GET", "/nothing", None, 404, "404"),
         ("POST", "/api/nothing", {}, 404, "404"),
         ("DELETE", "/api/signals", {}, 405, "405"),
         ("GET", "/api/pause", None, 405, "405"),

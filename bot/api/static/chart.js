@@ -55,6 +55,7 @@ export function linesOf(store, symbol) {
   return lines;
 }
 
+const MARK_TEXT = { tier_1: "T1", tier_2: "T2", tier_3: "T3", tier_4: "T4" };
 const HELD = ["stop", "entry", "tier"];
 const KIND = {
   stop: ["down", "Solid"], entry: ["text", "Dotted"], tier: ["up", "Dashed"],
@@ -102,7 +103,7 @@ function drawBars(chart, parts, bars, generation) {
   const last = parts.candles.data().at(-1);
   if (!last || parts.generation !== generation) {
     parts.candles.setData(bars.map(candle));
-    if (!last) chart.timeScale().setVisibleLogicalRange({ from: bars.length - 120, to: bars.length + 8 });
+    if (!last) chart.timeScale().setVisibleLogicalRange({ from: bars.length - Math.min(120, Math.max(30, bars.length)), to: bars.length + 8 });
     const tick = bars.at(-1)[4] >= 1000 ? 1 : bars.at(-1)[4] >= 10 ? 2 : 4;
     parts.candles.applyOptions({ priceFormat: { type: "price", precision: tick, minMove: 10 ** -tick } });
   } else {
@@ -139,7 +140,7 @@ function drawMarkers(parts, { trades = [], width_s: width }, of) {
   parts.markers.setMarkers(trades.map((trade) => ({
     time: trade.time - (trade.time % width), position: trade.side === "buy" ? "belowBar" : "aboveBar",
     color: trade.leg === "entry" ? of.accent : of.warn, shape: trade.side === "buy" ? "arrowUp" : "arrowDown",
-    text: `${words(trade.leg)} ${trade.quantity}`,
+    text: `${MARK_TEXT[trade.leg] ?? words(trade.leg)} ${trade.quantity}`,
   })));
 }
 

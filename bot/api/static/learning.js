@@ -1,15 +1,14 @@
 // Learning: what the ledger recommends and on what evidence, what was applied and can be undone.
 
 import { AskButton } from "./actions.js";
-import { useAsked } from "./asked.js";
 import { fixed, number, signed, stamp, words } from "./format.js";
 import { html } from "./lib.js";
 import { Empty, Panel, Row, Table } from "./parts.js";
 
 export function Learning({ store }) {
-  const { value: learning, error } = useAsked("/api/learning", store.sections.learning);
+  const { learning } = store.sections;
   if (!learning) {
-    return html`<${Empty}>${error ? `The engine did not answer: ${error}. ` : "No learning cycle has run yet. "} One runs every 4 h of engine time, at 00, 04, 08 ... UTC; at once with <code>python -m bot learn run</code>.<//>`;
+    return html`<${Empty}>No learning cycle has run yet. One runs every 4 h of engine time, at 00, 04, 08 ... UTC; at once with <code>python -m bot learn run</code>.<//>`;
   }
   return html`
     <${Panel} title="Recommendations" note=${learning.next_cycle_ns ? `next cycle ${stamp(learning.next_cycle_ns)}` : ""}>

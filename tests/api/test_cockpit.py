@@ -1,0 +1,240 @@
+"""The cockpit's socket and files over real connections, and what its frames are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError, web
+from aiohttp.test_utils import TestServer
+
+from bot.api.cockpit import CLIENTS, MESSAGE_LIMIT, Cockpit
+from bot.api.sections import BARS_SHOWN, Chart, Equity, Events, Whole
+from bot.domain.events import Event
+from bot.domain.market import Bar
+from bot.domain.values import NS
+
+SYMBOL = "BTC/USDT:USDT"
+
+
+# --- sections ---
+
+
+def test_a_whole_section_is_sent_when_it_changed_and_not_otherwise() -> None:
+    shown = {"a": 1}
+    section = Whole(lambda: shown)
+    section.look()
+    news, cursor = section.news(None)
+    assert news == b'{"a":1}'
+    section.look()
+    assert section.news(cursor) == (None, cursor)
+    shown["a"] = 2
+    section.look()
+    assert section.news(cursor)[0] == b'{"a":2}'
+    assert section.news(None)[0] == b'{"a":2}'
+
+
+def event(seq: int, kind: str = "STATE", **data: Any) -> Event:
+    told: Any = {
+        "v": 1,
+        "account": "main",
+        "mode": "paper",
+        "symbol": SYMBOL,
+        "source": "test",
+        "corr": None,
+        "cause": None,
+    }
+    return Event(seq=seq, ts=seq * NS, frame=seq, kind=kind, data=data, **told)
+
+
+def test_events_go_on_where_the_client_left_off() -> None:
+    section = Events()
+    section.on_events([event(1), event(2)])
+    section.look()
+    first, cursor = section.news(None)
+    assert first is not None and [each["seq"] for each in json.loads(first)] == [1, 2]
+    assert section.news(cursor) == (None, cursor)
+    for seq in (3, 4):  # two looks that a slow client has not heard of come together
+        section.on_events([event(seq)])
+        section.look()
+    more, _ = section.news(cursor)
+    assert more is not None and [each["seq"] for each in json.loads(more)] == [3, 4]
+
+
+def test_no_events_are_an_empty_list_first_and_nothing_later() -> None:
+    section = Events()
+    section.look()
+    news, cursor = section.news(None)
+    assert news == b"[]"
+    assert section.news(cursor)[0] is None
+    section.on_events([event(1)])
+    section.look()
+    assert section.news(cursor)[0] is not None
+
+
+def bar(minute: int, close: float) -> Bar:
+    return Bar(minute * 60 * NS, 100.0, 110.0, 90.0, close, 1000.0, 500.0, 7)
+
+
+def test_a_chart_sends_the_bars_that_changed_and_fills_once() -> None:
+    bars = [bar(1, 101.0), bar(2, 102.0)]
+    chart = Chart([SYMBOL], lambda symbol, count: (60, bars[-count:]))
+    chart.look()
+    news, cursor = chart.news(None)
+    assert news is not None
+    whole = json.loads(news)[SYMBOL]
+    assert whole["width_s"] == 60 and [row[0] for row in whole["bars"]] == [60, 120] and whole["trades"] == []
+    assert chart.news(cursor) == (None, cursor)
+    bars[-1] = bar(2, 103.0)
+    chart.look()
+    news, cursor = chart.news(cursor)
+    assert json.loads(news or b"")[SYMBOL] == {"width_s": 60, "bars": [[120, 100.0, 110.0, 90.0, 103.0, 1000.0]]}
+    bars[-1:] = [bar(2, 104.0), bar(3, 105.0)]
+    chart.look()
+    news, cursor = chart.news(cursor)
+    assert [(row[0], row[4]) for row in json.loads(news or b"")[SYMBOL]["bars"]] == [(120, 104.0), (180, 105.0)]
+    chart.on_events([event(9, "FILL", side="buy", leg="entry", price="100.5", quantity="0.1")])
+    news, cursor = chart.news(cursor)
+    part = json.loads(news or b"")[SYMBOL]
+    assert part == {"trades": [{"time": 9, "side": "buy", "leg": "entry", "price": "100.5", "quantity": "0.1"}]}
+    assert chart.news(cursor)[0] is None
+
+
+def test_the_equity_has_a_point_a_minute() -> None:
+    now_ns, usd = 0, Decimal(100)
+    section = Equity(lambda: now_ns, lambda: usd)
+    for second in range(0, 130, 10):
+        now_ns, usd = second * NS, Decimal(100 + second)
+        section.sample()
+    assert section() == [(0, "100"), (60 * NS, "160"), (120 * NS, "220")]
+
+
+# --- the socket ---
+
+
+class Served:
+    """A cockpit over one number that the test sets."""
+
+    def __init__(self) -> None:
+        self.value: Any = 1
+        self.cockpit = Cockpit(
+            {"value": Whole(lambda: self.value)}, self._inspect, lambda: (7, {"feed": 0.5}), lambda: None
+        )
+        app = web.Application()
+        app.add_routes(self.cockpit.routes())
+        self.server = TestServer(app)
+
+    async def _inspect(self, look: Any) -> None:
+        look()
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("/ws"))
+
+    @property
+    def origin(self) -> dict[str, str]:
+        return {"Origin": str(self.server.make_url("/")).rstrip("/")}
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Served, ClientSession]]:
+    it = Served()
+    await it.server.start_server()
+    running = asyncio.create_task(it.cockpit.run())
+    async with ClientSession() as http:
+        yield it, http
+        await it.cockpit.close()
+    running.cancel()
+    await it.server.close()
+
+
+async def test_a_snapshot_first_then_what_is_new() -> None:
+    async with served() as (it, http), http.ws_connect(it.url, headers=it.origin) as socket:
+        first = await socket.receive_json(timeout=5)
+        assert first == {"type": "snap", "seq": 1, "engine_ns": 7, "ages": {"feed": 0.5}, "sections": {"value": 1}}
+        it.value = 2
+        while (tick := await socket.receive_json(timeout=5))["sections"] == {}:
+            pass
+        assert (tick["type"], tick["sections"]) == ("tick", {"value": 2})
+        after = await socket.receive_json(timeout=5)
+        assert after["sections"] == {} and after["seq"] > tick["seq"]  # the page sees that the engine lives
+
+
+async def test_a_client_that_comes_later_gets_all_of_it() -> None:
+    async with served() as (it, http):
+        for value in (1, 2, 3):
+            it.value = value
+            async with http.ws_connect(it.url, headers=it.origin) as socket:
+                assert (await socket.receive_json(timeout=5))["sections"] == {"value": value}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [None, "", "null", "http://evil.example", "http://127.0.0.1", "http://127.0.0.1.evil.example", "file://"],
+)
+async def test_only_the_page_of_this_address_gets_a_socket(origin: str | None) -> None:
+    async with served() as (it, http):
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await http.ws_connect(it.url, headers={} if origin is None else {"Origin": origin})
+        assert refused.value.status == 403
+
+
+async def test_so_many_pages_and_no_more_until_one_is_closed() -> None:
+    async with served() as (it, http):
+        sockets = [await http.ws_connect(it.url, headers=it.origin) for _ in range(CLIENTS)]
+        for socket in sockets:
+            await socket.receive_json(timeout=5)
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await http.ws_connect(it.url, headers=it.origin)
+        assert refused.value.status == 503
+        await sockets[0].close()
+        async with http.ws_connect(it.url, headers=it.origin) as again:
+            assert (await again.receive_json(timeout=5))["type"] == "snap"
+
+
+async def test_a_page_that_says_too_much_is_cut_off() -> None:
+    async with served() as (it, http), http.ws_connect(it.url, headers=it.origin) as socket:
+        await socket.send_str("x" * (MESSAGE_LIMIT + 1))
+        while (message := await socket.receive(timeout=5)).type is WSMsgType.TEXT:
+            pass
+        assert message.data == 1009  # message too big
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py", "/static/"]
+)
+async def test_nothing_but_the_pages_own_files_is_served(path: str) -> None:
+    async with served() as (it, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        assert answer.split(b" ", 2)[1] in (b"403", b"404")
+        assert b"class ApiServer" not in answer
+
+
+def test_the_page_asks_for_files_that_are_there() -> None:
+    static = Path(__file__).parents[2] / "bot" / "api" / "static"
+    page = (static / "index.html").read_text()
+    for name in [part.split('"')[0] for part in page.split('"/static/')[1:]]:
+        assert (static / name).is_file()
+    assert (
+        "<style" not in page and "onclick" not in page.lower() and page.count("<script") == page.count("</script>") == 1
+    )
+
+
+def test_a_chart_shows_so_many_bars() -> None:
+    asked: list[int] = []
+
+    def candles(symbol: str, count: int) -> tuple[int, list[Bar]]:
+        asked.append(count)
+        return 60, []
+
+    Chart([SYMBOL], candles).look()
+    assert asked == [BARS_SHOWN]
