@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestServer
 
+from bot.api import cockpit
 from bot.api.cockpit import CLIENTS, MESSAGE_LIMIT, Cockpit
 from bot.api.sections import BARS_SHOWN, Chart, Equity, Events, Whole
 from bot.domain.events import Event
@@ -204,6 +205,25 @@ async def test_a_page_that_says_too_much_is_cut_off() -> None:
         while (message := await socket.receive(timeout=5)).type is WSMsgType.TEXT:
             pass
         assert message.data == 1009  # message too big
+
+
+async def test_a_page_that_takes_nothing_is_cut_off_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cockpit, "STUCK_S", 0.5)
+    async with served() as (it, http), http.ws_connect(it.url, headers=it.origin, max_msg_size=2**26) as reading:
+        it.value = "x" * 2**24  # more than the system takes for one who does not read
+        host = f"127.0.0.1:{it.server.port}"
+        greeted, writer = await asyncio.open_connection("127.0.0.1", it.server.port, limit=1024)
+        writer.write(
+            f"GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(10):
+            assert b"101" in await greeted.readline()
+            assert it.cockpit.watching == 2
+            while it.cockpit.watching == 2:
+                assert (await reading.receive()).type is WSMsgType.TEXT
+        assert it.cockpit.watching == 1
+        writer.close()
 
 
 @pytest.mark.parametrize(
