@@ -43,6 +43,7 @@ class Live:
     state: State
     facts: dict[str, Any]  # what does not change in a run: mode, venue, session, config_hash, version
     providers: Callable[[], list[dict[str, Any]]] = list  # what each provider of readings answers
+    loop_lag: Callable[[], dict[str, float] | None] = lambda: None  # in ms, of the last minute
 
     def status(self) -> dict[str, Any]:
         waiting = self.inbox.depths()
@@ -160,7 +161,8 @@ class Live:
         status = self.status()
         kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
         shown = {key: status[key] for key in kept if key in status}
-        return {**shown, "journal": msgspec.to_builtins(journal), "providers": self.providers()}
+        told = {"journal": msgspec.to_builtins(journal), "loop_lag_ms": self.loop_lag(), "providers": self.providers()}
+        return {**shown, **told}
 
     def all_readings(self) -> list[dict[str, Any]]:
         """Of every symbol, with each source."""

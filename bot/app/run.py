@@ -44,6 +44,7 @@ from bot.journal.projection import Projection
 from bot.journal.writer import Journal
 from bot.market.volumes import DAY_S
 from bot.runtime.clock import RealClock, TapeClock
+from bot.runtime.lag import LoopLag
 from bot.runtime.recorder import Recorder
 from bot.runtime.supervisor import supervise
 from bot.runtime.tape import Tape
@@ -223,6 +224,7 @@ class _Session:
             recorder=recorder,
         )
         parts.life = journal.session if start is Start.FRESH else earlier.past.life
+        self._lag = LoopLag()
         self._restart = Restart(parts, start, earlier.past, instruments)
         self._live = Live(
             engine=parts.engine,
@@ -234,6 +236,7 @@ class _Session:
             state=parts.state,
             facts=_facts(parts, played),
             providers=lambda: [] if self._providers is None else self._providers.answer(),
+            loop_lag=self._lag.answer,
         )
         self._providers: Providers | None = None
         self._kept: KeptReadings | None = None
@@ -283,6 +286,7 @@ class _Session:
         tasks |= {f"desk {name}": desk.run() for name, desk in parts.bus.tasks.items()}
         tasks |= {f"orders {lane}": parts.executor.run_lane(lane) for lane in ("protective", "entry")}
         tasks["display"] = display.run()
+        tasks["loop lag"] = self._lag.run()
         if self._cockpit is not None:
             tasks["cockpit"] = self._cockpit.cockpit.run()
         try:

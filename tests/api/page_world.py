@@ -413,6 +413,7 @@ def health() -> dict[str, Any]:
         },
         "markets": full["markets"],
         "journal": {"depth": 0, "high_water": 7, "last_commit_ms": 0.27, "failure": None},
+        "loop_lag_ms": {"p50": 0.2, "p99": 1.4, "max": 2.0},
         "providers": [
             {
                 "provider": "coinglass",
@@ -493,6 +494,7 @@ def sections() -> dict[str, Any]:
         "learning": learning(),
         "equity": equity(),
         "depth": depth(),
+        "actions": {"allowed": True},
         "chart": chart(),
     }
 

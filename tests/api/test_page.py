@@ -123,6 +123,21 @@ async def test_chart_draws_every_candle_fill_and_line_where_it_belongs(chrome: B
         assert await page.ask("document.querySelector('.plot').drawn.parts.markers.markers().length") == 2
 
 
+async def test_candles_are_folded_to_wider_ones(chrome: Browser) -> None:
+    async with opened(chrome, "chart") as (page, _):
+        await page.ask(choose("Candles", "15"))
+        drawn = await page.until(
+            "(it => it.length < 100 && it)(document.querySelector('.plot').drawn.parts.candles.data())"
+        )
+        wanted: dict[int, list[list[float]]] = {}
+        for row in bars():
+            wanted.setdefault(int(row[0]) // 900 * 900, []).append(row)
+        assert [[row[key] for key in ("time", "open", "high", "low", "close")] for row in drawn] == [
+            [time, rows[0][1], max(row[2] for row in rows), min(row[3] for row in rows), rows[-1][4]]
+            for time, rows in wanted.items()
+        ]
+
+
 async def test_the_line_of_max_pain_is_painted_at_its_price(chrome: Browser) -> None:
     shown = sections()
     shown["readings"] = [row for row in shown["readings"] if row["name"] != "walls"]
@@ -286,6 +301,7 @@ async def test_health_shows_feeds_readings_and_the_budget(chrome: Browser) -> No
             ["max_pain BTC", "118 s", "none"],
             ["walls BTC", "–", "not in plan"],
         ]
+        assert "Loop lag p50 0.20, p99 1.40, max 2.00 ms" in await page.ask(text("main"))
         assert "Calls in the last 60 s 17 of 24" in await page.ask(text("main"))
 
 
@@ -481,6 +497,17 @@ async def test_what_moves_money_takes_two_steps_and_the_typed_word(chrome: Brows
         await page.ask("document.querySelector('dialog [type=submit]').click()")
         await page.until("document.querySelector('dialog .accepted')")
         assert served.told == [("prepare", {"action": "kill"}), ("kill", {"nonce": "n1", "confirm": "KILL"})]
+
+
+async def test_where_the_server_offers_no_actions_there_are_no_buttons(chrome: Browser) -> None:
+    for offered in (None, {"allowed": False}):
+        shown = {name: value for name, value in sections().items() if name != "actions"}
+        async with opened(chrome, "overview", snap(shown if offered is None else shown | {"actions": offered})) as (
+            page,
+            _,
+        ):
+            assert await page.ask("document.querySelectorAll('.act').length") == 0
+            assert await page.ask(text(".head .chip")) == "read-only"
 
 
 async def test_closing_names_the_symbol(chrome: Browser) -> None:

@@ -110,6 +110,11 @@ def test_events_are_paged_by_seq_and_filtered_by_kind(engine: Engine) -> None:
     assert engine.get(f"/api/events?since={2**63 - 1}") == []
 
 
+def test_health_tells_how_late_the_loop_is(engine: Engine) -> None:
+    lag = until(lambda: engine.get("/api/health")["loop_lag_ms"], "a first measurement")
+    assert 0 <= lag["p50"] <= lag["p99"] <= lag["max"]
+
+
 def test_health_tells_of_the_journal(engine: Engine) -> None:
     journal = engine.get("/api/health")["journal"]
     assert journal["failure"] is None

@@ -1,5 +1,8 @@
 // What the page may ask the engine to do. Where money moves, in two steps: the server says what stands and gives a nonce that
-// serves once, then the trader types the word that names the act. Read-only servers refuse, and the page shows their words.
+// serves once, then the trader types the word that names the act. Where the server does not offer actions (section `actions`)
+// there are no buttons: the page is read-only.
+//
+//   POST /api/prepare {action, ...body} -> {nonce, confirm, state}, then POST /api/<action> {...body, nonce, confirm}
 
 import { html, useEffect, useRef, useState } from "./lib.js";
 import { tell } from "./server.js";
@@ -14,8 +17,16 @@ export const ACTIONS = {
   "learn/undo": { title: "Undo an adjustment", says: "Puts the multiplier back.", plain: true },
 };
 
+let offered = false;
+
+/** Set before each drawing. */
+export function offer(actions) {
+  offered = actions?.allowed === true;
+}
+
 /** A button that opens the dialogue for one action; the rest of its properties go into the request. */
 export function AskButton({ action, children, ...body }) {
+  if (!offered) return null;
   const open = () => dispatchEvent(new CustomEvent("act", { detail: { action, body } }));
   return html`<button type="button" class="act" onClick=${open} aria-haspopup="dialog">${children}</button>`;
 }
@@ -72,7 +83,10 @@ function Typed({ prepared, typed, setTyped }) {
     </label>`;
 }
 
+const READ_ONLY = "This page only shows. To act: python -m bot pause, resume, close, flatten or kill";
+
 export function ActionMenu({ state }) {
+  if (!offered) return html`<span class="chip" tabindex="0" data-tip=${READ_ONLY}>read-only</span>`;
   const shown = [state === "ACTIVE" ? "pause" : "resume", "flatten", "kill"];
   return html`<div class="actions" role="group" aria-label="actions">${shown.map((action) => html`<${AskButton} action=${action}>${ACTIONS[action].title}<//>`)}</div>`;
 }

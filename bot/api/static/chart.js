@@ -15,26 +15,44 @@ const FIT_NAMES = { near: "position, and others within 1 %", all: "all within 3 
 export function Chart({ store, argument }) {
   const [symbol, choose] = pick(store, argument, "chart");
   const [fit, setFit] = useState("near");
-  const shown = store.sections.chart?.[symbol];
-  if (!shown || shown.bars.length === 0) {
+  const [minutes, setMinutes] = useState(1);
+  const sent = store.sections.chart?.[symbol];
+  if (!sent || sent.bars.length === 0) {
     return html`<${Symbols} store=${store} symbol=${symbol} choose=${choose} />
       <${Empty}>No candle of ${symbol} yet: the first is complete a minute after its stream begins.<//>`;
   }
+  const shown = folded(sent, minutes * 60);
   const lines = linesOf(store, symbol);
   return html`
     <${Symbols} store=${store} symbol=${symbol} choose=${choose}>
+      <label>Candles <select value=${minutes} onChange=${(event) => setMinutes(Number(event.target.value))}>
+        ${[1, 5, 15].map((each) => html`<option value=${each} selected=${each === minutes}>${each} min</option>`)}
+      </select></label>
       <label>Lines in view <select value=${fit} onChange=${(event) => setFit(event.target.value)}>
         ${Object.entries(FIT_NAMES).map(([name, text]) => html`<option value=${name} selected=${name === fit}>${text}</option>`)}
       </select></label>
     <//>
     <div class="columns chart">
       <${Panel} title=${symbol} note=${`${shown.bars.length} candles of ${shown.width_s / 60} min, UTC`}>
-        <${Candles} key=${symbol} store=${store} symbol=${symbol} shown=${shown} lines=${lines} fit=${fit} />
+        <${Candles} key=${`${symbol} ${minutes}`} store=${store} symbol=${symbol} shown=${shown} lines=${lines} fit=${fit} />
       <//>
       <${Panel} title="Levels">
         <${Levels} store=${store} symbol=${symbol} lines=${lines} />
       <//>
     </div>`;
+}
+
+/** The bars joined to wider ones; those that are sent are the narrowest. */
+export function folded(sent, width) {
+  if (width <= sent.width_s) return sent;
+  const bars = [];
+  for (const [time, open, high, low, close, usd] of sent.bars) {
+    const start = time - (time % width);
+    const last = bars.at(-1);
+    if (last?.[0] !== start) bars.push([start, open, high, low, close, usd]);
+    else bars.splice(-1, 1, [start, last[1], Math.max(last[2], high), Math.min(last[3], low), close, last[5] + usd]);
+  }
+  return { ...sent, width_s: width, bars };
 }
 
 /** Every horizontal line: what it is, where, from which reading. */

@@ -29,12 +29,12 @@ function Engine({ health, status, store }) {
     ["Rules", status?.config_hash],
     ["Venue", status && `${status.venue}${status.tape ? `, recording ${status.tape}` : ""}, ${status.mode}`],
     ["Frames taken", `${compact(health.frames)}${health.bad_frames ? `, ${health.bad_frames} unreadable` : ""}`],
-    ["Loop lag", health.loop_lag_ms === undefined ? undefined : lag(health.loop_lag_ms)],
+    ["Loop lag", health.loop_lag_ms ? lag(health.loop_lag_ms) : NONE],
     ["Page", `frame ${store.seq}, ${age(store.frameAgeS)} old`],
   ]} />`;
 }
 
-const lag = (of) => (typeof of === "object" && of ? Object.entries(of).map(([name, ms]) => `${name} ${fixed(ms, 2)} ms`).join(", ") : `${fixed(of, 2)} ms`);
+const lag = (of) => `${Object.entries(of).map(([name, ms]) => `${name} ${fixed(ms, 2)}`).join(", ")} ms, last minute`;
 
 function Lanes({ of }) {
   const { lanes, journal } = of;

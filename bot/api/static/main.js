@@ -1,6 +1,6 @@
 // The cockpit page: one store fed by one socket, one view for each tab, chosen by the hash of the address.
 
-import { ActionMenu, Actions } from "./actions.js";
+import { ActionMenu, Actions, offer } from "./actions.js";
 import { Analytics } from "./analytics.js";
 import { Chart } from "./chart.js";
 import { age, clock, fixed } from "./format.js";
@@ -47,6 +47,7 @@ function decoded(text) {
 
 function App({ at }) {
   const View = TABS[at.tab];
+  offer(store.sections.actions);
   return html`
     <a class="skip" href="#content" onClick=${skip}>Skip to the content</a>
     <${Head} status=${store.sections.status} />
