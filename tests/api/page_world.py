@@ -6,6 +6,7 @@ that the test feeds, and the same headers as the real one.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import sin
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def readings() -> list[dict[str, Any]]:
     ]
     bids = [
         wall(99_400.0, 40e6, 8_000, "binanceusdm", "bybit"),
-        wall(98_900.0, 22e6, 61, "okx"),
+        wall(98_900.0, 25e6, 61, "okx"),
         wall(98_000.0, 9e6, 300, "okx"),
     ]
     clusters = [
@@ -478,7 +479,8 @@ def chart() -> dict[str, Any]:
 
 
 def equity() -> list[list[Any]]:
-    return [[NOW_NS - (180 - n) * 60 * NS, f"{10_020 + 40 * sin(n / 23) + n * 0.4:.2f}"] for n in range(181)]
+    rising = [[NOW_NS - (180 - n) * 60 * NS, f"{10_020 + 40 * sin(n / 23) + n * 0.4:.2f}"] for n in range(180)]
+    return [*rising, [NOW_NS, "10095.32"]]
 
 
 def sections() -> dict[str, Any]:
@@ -580,6 +582,8 @@ class Served:
         async for message in socket:
             if message.type is WSMsgType.ERROR:
                 break
+        with suppress(ValueError):  # hung up by us
+            self.sockets.remove(socket)
         return socket
 
     async def _events(self, request: web.Request) -> web.Response:

@@ -25,7 +25,7 @@ export function Guards({ store, argument }) {
         <option value="">side only</option><option value="strategy">strategy</option><option value="symbol">symbol</option>
       </select></label></div>
       ${rows.length === 0 ? html`<${Empty}>${saysNothing(ledger, error)} A guard gets its row with the first signal it is asked about, its value with the first shadow that ends.<//>`
-      : html`<${Table} columns=${COLUMNS} label="ledger of the guards" rows=${rows.map((row) => html`<${GuardRow} key=${`${row.guard} ${row.version} ${row.direction} ${row.strategy} ${row.symbol}`} of=${row} range=${rangeOf(rows)} chosen=${argument === row.guard} />`)} />
+      : html`<${Table} columns=${COLUMNS} label="ledger of the guards" stack=${true} rows=${rows.map((row) => html`<${GuardRow} key=${`${row.guard} ${row.version} ${row.direction} ${row.strategy} ${row.symbol}`} of=${row} range=${rangeOf(rows)} chosen=${argument === row.guard} />`)} />
         <p class="note">Above zero is good: what a guard alone refused lost money. The interval holds at every look. ${ledger.note}</p>`}
     <//>
     ${names.length > 0 && html`<nav class="chips" aria-label="refused by">${names.map((name) => html`<a class=${name === argument ? "chip strong" : "chip"} href=${`#guards/${name}`}>${words(name)}</a>`)}</nav>`}
@@ -89,7 +89,7 @@ function Refused({ guard, lastSeq }) {
   const rows = refused(found.events, guard);
   return html`<${Panel} title=${title} note=${`the last ${rows.length}`} id="refused">
     ${rows.length === 0 ? html`<${Empty}>This guard has refused nothing in the last ${compact(LOOK_BACK)} events.<//>`
-    : html`<${Table} columns=${REFUSED_COLUMNS} label=${title} rows=${rows.map((row) => html`<${Row} key=${row.seq} columns=${REFUSED_COLUMNS} cells=${[
+    : html`<${Table} columns=${REFUSED_COLUMNS} label=${title} stack=${true} rows=${rows.map((row) => html`<${Row} key=${row.seq} columns=${REFUSED_COLUMNS} cells=${[
       html`<a href=${`#why/${row.data.signal_id}`}>${clock(row.ts)}</a>`, row.symbol, html`<${Direction} of=${row.data.direction} />`,
       shown(row.data.value), shown(row.data.threshold), row.data.reading_source ?? row.data.reason ?? NONE, html`<${Became} of=${row} />`,
     ]} />`)} />`}

@@ -1,6 +1,6 @@
 // Health: feeds and their ages, lanes, providers with the CoinGlass budget, journal and loop lag, versions.
 
-import { age, compact, duration, fixed, NONE, number, words } from "./format.js";
+import { age, compact, duration, fixed, NONE, number, short, words } from "./format.js";
 import { html } from "./lib.js";
 import { Badge, Empty, Panel, Row, Table } from "./parts.js";
 
@@ -62,8 +62,8 @@ const READING_COLUMNS = [["Reading"], ["Symbol"], ["State"], ["Why", false, "tex
 
 function Readings({ rows, sinceS }) {
   if (rows.length === 0) return html`<${Empty}>No readings are configured.<//>`;
-  return html`<${Table} columns=${READING_COLUMNS} label="readings" rows=${rows.map((row) => html`<${Row} key=${`${row.symbol} ${row.name}`} columns=${READING_COLUMNS} cells=${[
-    words(row.name), row.symbol, html`<${Badge} row=${row} sinceS=${sinceS} />`, html`<span class="note">${row.reason}</span>`,
+  return html`<${Table} columns=${READING_COLUMNS} label="readings" stack=${true} rows=${rows.map((row) => html`<${Row} key=${`${row.symbol} ${row.name}`} columns=${READING_COLUMNS} cells=${[
+    words(row.name), short(row.symbol), html`<${Badge} row=${row} sinceS=${sinceS} />`, row.reason && html`<span class="note">${row.reason}</span>`,
   ]} />`)} />`;
 }
 
@@ -72,7 +72,7 @@ const PROVIDER_COLUMNS = [["Provider"], ["Asked for"], ["Next", true], ["Problem
 function Providers({ rows }) {
   if (rows.length === 0) return html`<${Empty}>None: a recording brings its own readings. On a live venue Deribit needs no key; CoinGlass is asked once <code>BOT_COINGLASS__API_KEY</code> is set.<//>`;
   return html`${rows.map((row) => html`<${Budget} of=${row} />`)}
-    <${Table} columns=${PROVIDER_COLUMNS} label="providers" rows=${rows.flatMap((row) => row.asked.map((each) => html`<${Row} columns=${PROVIDER_COLUMNS} cells=${[
+    <${Table} columns=${PROVIDER_COLUMNS} label="providers" stack=${true} rows=${rows.flatMap((row) => row.asked.map((each) => html`<${Row} columns=${PROVIDER_COLUMNS} cells=${[
       each.source ?? row.provider, (each.readings ?? []).map((pair) => pair.join(" ")).join(", ") || words(each.name), number(each.next_s) === null ? NONE : duration(each.next_s), each.problem || html`<span class="note">none</span>`,
     ]} />`))} />`;
 }

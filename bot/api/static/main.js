@@ -7,7 +7,7 @@ import { age, clock, fixed } from "./format.js";
 import { Guards } from "./guards.js";
 import { Health } from "./health.js";
 import { Learning } from "./learning.js";
-import { html, render } from "./lib.js";
+import { html, render, useEffect } from "./lib.js";
 import { Log } from "./log.js";
 import { Overview } from "./overview.js";
 import { connect, Store } from "./store.js";
@@ -48,6 +48,7 @@ function decoded(text) {
 function App({ at }) {
   const View = TABS[at.tab];
   offer(store.sections.actions);
+  useEffect(() => document.querySelector(".tabs [aria-current]").scrollIntoView({ inline: "center", block: "nearest" }), [at.tab]);
   return html`
     <a class="skip" href="#content" onClick=${skip}>Skip to the content</a>
     <${Head} status=${store.sections.status} />

@@ -81,10 +81,11 @@ export function Tile({ label, tip, children, sub, kind }) {
   </div>`;
 }
 
-/** `columns`: [heading, is it a number, "text" where it may take several lines]. Rows are of cells; a cell may be anything that can be drawn. */
-export function Table({ columns, rows, label }) {
+/** `columns`: [heading, is it a number, "text" where it may take several lines]. `stack`: on a phone each
+    row becomes a block, as its last columns matter most. Rows are of cells; a cell may be anything that can be drawn. */
+export function Table({ columns, rows, label, stack }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
-    <table aria-label=${label}>
+    <table aria-label=${label} class=${stack ? "stack" : ""}>
       <thead><tr>${columns.map(([name, right]) => html`<th scope="col" class=${right ? "right" : ""}>${name}</th>`)}</tr></thead>
       <tbody>${rows}</tbody>
     </table>
@@ -92,7 +93,7 @@ export function Table({ columns, rows, label }) {
 }
 
 export function Row({ columns, cells, ...rest }) {
-  return html`<tr ...${rest}>${cells.map((cell, at) => html`<td class=${columns[at][1] ? "right" : columns[at][2] ?? ""}>${cell}</td>`)}</tr>`;
+  return html`<tr ...${rest}>${cells.map((cell, at) => html`<td class=${`${columns[at][1] ? "right" : columns[at][2] ?? ""} ${cell === NONE || cell === "" ? "none" : ""}`} data-label=${columns[at][0]}>${cell}</td>`)}</tr>`;
 }
 
 /** A scale from `low` to `high` with marks and zones in its own units; `value` null draws no needle. */

@@ -100,7 +100,7 @@ const COLUMNS = [["Guard"], ["Verdict"], ["Looked at", true], ["Threshold", true
 
 function Verdicts({ rows }) {
   if (rows.length === 0) return "no guard was asked";
-  return html`<${Table} columns=${COLUMNS} label="verdicts" rows=${rows.map((row) => html`<${Row} columns=${COLUMNS} data-guard=${row.guard} cells=${[
+  return html`<${Table} columns=${COLUMNS} label="verdicts" stack=${true} rows=${rows.map((row) => html`<${Row} columns=${COLUMNS} data-guard=${row.guard} cells=${[
     html`<a href=${`#guards/${row.guard}`}>${words(row.guard)}</a>`,
     html`<span class=${`outcome ${row.outcome}`}>${GLYPH[row.outcome]} ${row.outcome.toLowerCase()}</span>`,
     shown(row.value), shown(row.threshold),
