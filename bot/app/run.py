@@ -267,7 +267,9 @@ class _Session:
         try:
             lock.publish(url)
             problems = self._played.problems if isinstance(self._played, PublicMarket) else ()
-            for line in (what, *problems, *self._restart.told(), f"API on {url}, token {self._token_from}", *notices):
+            page = () if self._cockpit is None else (f"cockpit on {url}/",)
+            told = (*self._restart.told(), f"API on {url}, token {self._token_from}", *page)
+            for line in (what, *problems, *told, *notices):
                 logs.say(line)
             await self._run_parts(display)
         finally:

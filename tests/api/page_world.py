@@ -479,7 +479,7 @@ def chart() -> dict[str, Any]:
 
 
 def equity() -> list[list[Any]]:
-    rising = [[NOW_NS - (180 - n) * 60 * NS, f"{10_020 + 40 * sin(n / 23) + n * 0.4:.2f}"] for n in range(180)]
+    rising = [[NOW_NS - (180 - n) * 60 * NS, f"{10_020 + 40 * sin(n / 23) + n * 0.1963:.2f}"] for n in range(180)]
     return [*rising, [NOW_NS, "10095.32"]]
 
 

@@ -193,7 +193,9 @@ async def test_analytics_has_both_sections_and_every_reading_with_its_state(chro
         assert [row[1] for row in walls] == ["102,500.0", "101,800.0", "101,200.0", "99,400.0", "98,900.0", "98,000.0"]
         assert walls[1][:6] == ["ask ★", "101,800.0", "+1.04 %", "61.5M", "90 min", "binanceusdm, okx"]
         assert await page.ask(text("[data-reading=walls] .inline .big")) == "2"  # institutional asks
-        seen = await page.ask("[...document.querySelectorAll('[data-reading=walls] .inline .big')].map(it => it.innerText)")
+        seen = await page.ask(
+            "[...document.querySelectorAll('[data-reading=walls] .inline .big')].map(it => it.innerText)"
+        )
         assert seen == ["2", "1"]  # of more than 25M: the bid of exactly 25M is none
         assert "+2.61 % up, −2.40 % down" in await page.ask(text("[data-reading=walls]"))
         near = "[...document.querySelectorAll('.bars .near')].map(it => it.innerText)"

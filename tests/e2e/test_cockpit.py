@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 
 from bot.domain.reading import LongShort, MaxPain, OiDelta
 from tests.browser import Browser, Page, browser, chromium
@@ -130,6 +131,23 @@ async def test_why_has_every_verdict_of_the_engine(chrome: Browser, engine: Engi
     told = engine.get(f"/api/why?q={refused['signal_id']}")["verdicts"]
     assert drawn == [[each["guard"], f"outcome {each['outcome']}"] for each in told]
     await page.close()
+
+
+async def test_a_section_is_what_the_api_answers(engine: Engine) -> None:
+    async with ClientSession() as http, http.ws_connect(f"{engine.url}/ws", headers={"Origin": engine.url}) as socket:
+        snap = await socket.receive_json(timeout=10)
+    sections = snap["sections"]
+    assert set(sections) == {
+        *("status", "positions", "orders", "signals", "readings", "health", "depth", "equity", "events", "chart"),
+    }
+    for name in ("orders", "signals", "equity"):  # what does not change in between
+        assert sections[name] == engine.get(f"/api/{name}"), name
+    events = engine.get("/api/events")
+    assert sections["events"] == events[-200:][: len(sections["events"])]
+    for name in ("status", "health"):
+        assert sections[name].keys() == engine.get(f"/api/{name}").keys()
+    assert [row["name"] for row in sections["readings"]] == [row["name"] for row in engine.get("/api/readings")]
+    assert set(snap["ages"]) == {f"{SYMBOL} book", f"{SYMBOL} trades"}
 
 
 async def test_when_the_engine_ends_the_page_says_so_and_comes_back_with_it(
