@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -122,8 +123,11 @@ class Cockpit:
         return socket
 
     async def close(self) -> None:
-        for client in list(self._clients):
-            await client.socket.close()
+        """Politely, within a second for all of them; whoever takes nothing is cut off when the server ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                for client in list(self._clients):
+                    await client.socket.close()
 
     async def _send(self, client: _Client, request: web.Request) -> None:
         while True:
