@@ -214,6 +214,8 @@ async def test_depth_bars_are_as_high_as_their_money_and_say_what_is_not_seen(ch
         assert unseen == [*[True] * 7, *[False] * 33]  # bids beyond 1.2 %: of 20 steps the last 7, one is seen in part
         await page.ask(f"location.hash = 'analytics/{ETH}'")
         await page.until("document.querySelector('[data-depth=MISSING] .empty')")
+        pain = await page.ask(text("[data-reading=max_pain] .empty"))
+        assert "coinglass: not in plan" in pain and "--venue binanceusdm" in pain  # why, and what to do
 
 
 @pytest.mark.parametrize(

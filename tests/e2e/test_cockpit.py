@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,13 @@ async def shown(chrome: Browser, engine: Engine, tab: str) -> Page:
 async def test_every_tab_is_up_to_date_several_times_a_second(chrome: Browser, engine: Engine, tab: str) -> None:
     page = await shown(chrome, engine, tab)
     frames = "+document.querySelector('main').dataset.frames"
-    before = await page.ask(frames)
-    await page.until(f"{frames} >= {before + 3}", within_s=2)
+    for _ in range(5):  # a machine that is busy with other tests may need several
+        before = await page.ask(frames)
+        with suppress(AssertionError):
+            await page.until(f"{frames} >= {before + 3}", within_s=2)
+            break
+    else:
+        pytest.fail("never 3 updates in 2 s")
     assert len(await page.ask("document.querySelector('main').innerText")) > 40
     assert page.errors == []
     assert page.foreign(engine.url) == []
@@ -148,6 +154,25 @@ async def test_a_section_is_what_the_api_answers(engine: Engine) -> None:
         assert sections[name].keys() == engine.get(f"/api/{name}").keys()
     assert [row["name"] for row in sections["readings"]] == [row["name"] for row in engine.get("/api/readings")]
     assert set(snap["ages"]) == {f"{SYMBOL} book", f"{SYMBOL} trades"}
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/api/status", "/api/nothing"])
+async def test_every_answer_tells_the_browser_what_it_may(engine: Engine, path: str) -> None:
+    async with ClientSession() as http, http.get(engine.url + path) as answer:
+        headers = answer.headers
+    rules = dict(rule.split(" ", 1) for rule in headers["Content-Security-Policy"].split("; "))
+    assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
+    assert rules["script-src"] == rules["connect-src"] == "'self'"
+    assert "unsafe" not in headers["Content-Security-Policy"] and "http" not in headers["Content-Security-Policy"]
+    assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
+    assert headers["Cache-Control"] == "no-store"
+
+
+async def test_a_page_of_elsewhere_gets_no_socket(engine: Engine) -> None:
+    async with ClientSession() as http:
+        for headers in ({"Origin": "http://evil.example"}, {}, {"Origin": engine.url, "Host": "evil.example"}):
+            async with http.get(f"{engine.url}/ws", headers=headers) as answer:
+                assert answer.status == 403, headers
 
 
 async def test_when_the_engine_ends_the_page_says_so_and_comes_back_with_it(

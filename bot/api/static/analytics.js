@@ -32,11 +32,24 @@ export function Analytics({ store, argument }) {
   `;
 }
 
+// What brings a missing reading, beside what the engine itself says of it.
+const COMES_WITH = {
+  taker_5m: "Our own comes after 5 unbroken minutes of trades.",
+  max_pain: "Deribit tells it without a key on a live venue (python -m bot run --venue binanceusdm); CoinGlass with BOT_COINGLASS__API_KEY.",
+  walls: "Our own come after a minute of a usable book.",
+  liquidation_clusters: "On a live venue our own model comes with its open interest; CoinGlass sells them from Professional up.",
+  oi_delta_5m: "A live venue tells it; the first change is known after 5 minutes.",
+  long_short: "A live venue tells it every 5 minutes.",
+  whale_cvd: "It needs an unbroken hour of trades.",
+  ofi: "It needs a usable book.",
+  regime: "It needs 101 closed bars of 5 minutes; a live venue brings them with its history.",
+};
+
 /** A reading's card: what it is, how good it is, and its drawing; when it is missing, why. */
 export function Card({ title, row, sinceS, wide, children }) {
   return html`<article class=${`card ${wide === true ? "wide" : wide ?? ""}`} data-reading=${row?.name}>
     <header><h3>${title}</h3><${Badge} row=${row} sinceS=${sinceS} /></header>
-    ${row?.value ? children(row.value) : html`<${Empty}>${row?.reason || "Nothing has been received yet."}<//>`}
+    ${row?.value ? children(row.value) : html`<${Empty}>${row?.reason || "Nothing has been received yet."} ${COMES_WITH[row?.name] ?? ""}<//>`}
     ${row?.value && row.reason ? html`<p class="note">${row.reason}</p>` : ""}
   </article>`;
 }

@@ -33,7 +33,7 @@ export function Chart({ store, argument }) {
       </select></label>
     <//>
     <div class="columns chart">
-      <${Panel} title=${symbol} note=${`${shown.bars.length} candles of ${shown.width_s / 60} min, UTC`}>
+      <${Panel} title=${symbol} note=${`${shown.bars.length} candles of ${shown.width_s / 60} min from the venue's trades, UTC`}>
         <${Candles} key=${`${symbol} ${minutes}`} store=${store} symbol=${symbol} shown=${shown} lines=${lines} fit=${fit} />
       <//>
       <${Panel} title="Levels">
