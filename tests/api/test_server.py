@@ -22,11 +22,8 @@ from tests.e2e.running import START_NS, SYMBOL, Answer, Engine, Json, bot, calle
 ACTING = ("/api/signals", "/api/pause", "/api/resume", "/api/close")
 LOOKING = (
     *("/api/status", "/api/positions", "/api/orders", "/api/signals", "/api/readings", "/api/health", "/api/events"),
-<<<<<<< HEAD
     *("/api/guards", "/api/guards?by=strategy,symbol,direction&window=7d"),
-=======
     *("/api/depth", "/api/chart", "/api/equity"),
->>>>>>> 5c4b01e (Draw the cockpit's pictures for the README from its fixed snapshot; say where the page is when it starts)
     *("/livez", "/readyz", "/healthz", f"/api/why?q={SYMBOL}"),
 )
 
