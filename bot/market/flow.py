@@ -261,7 +261,8 @@ class WhaleFlow:
         buy, sell, orders = self.totals(now_ns)
         if orders < self.MIN_ORDERS:
             return WhaleCvd(direction=None, intensity=0.0), ""
-        return WhaleCvd(direction=_heavier(buy, sell), intensity=100.0 * abs(buy - sell) / (buy + sell)), ""
+        intensity = 100 * abs(buy - sell) / (buy + sell)  # of whole numbers: rounded once, so that 30 is 30.0
+        return WhaleCvd(direction=_heavier(buy, sell), intensity=intensity), ""
 
     def _start(self, now_ns: int) -> None:
         if self.last_ns is None or now_ns - self.last_ns > DAY_NS:  # nothing left to take a percentile of

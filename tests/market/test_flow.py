@@ -298,6 +298,20 @@ def test_the_percentile_is_at_most_one_percent_low(sizes: list[int]) -> None:
         assert got * 1.0101 >= min(exact, floor * 1000)
 
 
+@pytest.mark.parametrize(
+    ("total", "sold_more"),
+    [(8_807_215_452_428_440, 2_642_164_635_728_532), (7_138_539_921_574_920, 2_141_561_976_472_476)],
+)
+def test_an_intensity_of_30_is_30_however_much_was_traded(total: int, sold_more: int) -> None:
+    """Millionths of billions of USD: a hundred times as much is more than a float counts exactly."""
+    whale, at_ns = WhaleFlow(WhaleParams()), T0 + 3599 * NS
+    whale.add(1, True, T0, T0)
+    sold, million = (total + sold_more) // 2, usd(1_000_000)
+    for ms, (micro, buys) in enumerate([(sold - million, False), (million, False), (total - sold, True)]):
+        whale.add(micro, buys, at_ns + ms * MS, at_ns)
+    assert whale.value(T0 + 3600 * NS) == (WhaleCvd(direction=Direction.SHORT, intensity=30.0), "")
+
+
 def grown_whale(now_ns: int) -> WhaleFlow:
     """Whose first percentile is due `now_ns`: a day of orders of 100 to 2,000 USD over a floor of 100 USD."""
     whale = WhaleFlow(WhaleParams(floor_usd=Decimal(100)))
