@@ -315,9 +315,9 @@ def test_an_intensity_of_30_is_30_however_much_was_traded(total: int, sold_more:
 def grown_whale(now_ns: int) -> WhaleFlow:
     """Whose first percentile is due `now_ns`: a day of orders of 100 to 2,000 USD over a floor of 100 USD."""
     whale = WhaleFlow(WhaleParams(floor_usd=Decimal(100)))
-    for k in range(200):
-        at_ns = now_ns - DAY_NS + k * (DAY_NS // 200)
-        whale.add(usd(100 + k * 1900 / 199), k % 2 == 0, at_ns, at_ns)
+    for k in range(25):
+        at_ns = now_ns - DAY_NS + k * (DAY_NS // 25)
+        whale.add(usd(100 + k * 1900 / 24), k % 2 == 0, at_ns, at_ns)
     return whale
 
 
