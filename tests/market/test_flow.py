@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.reading import WhaleCvd
@@ -321,6 +321,7 @@ def grown_whale(now_ns: int) -> WhaleFlow:
     return whale
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 1), st.sampled_from([-2500, -1990, -900, -60, 60, 900, 1990, 2500])), max_size=12
