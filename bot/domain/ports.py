@@ -195,12 +195,6 @@ class IdFactory(Protocol):
 # --- edges ---------------------------------------------------------------------------------------------------------
 
 
-class Clock(Protocol):
-    def now_ns(self) -> int:
-        """Nanoseconds UTC; never goes back."""
-        ...
-
-
 class Venue(Protocol):
     """Where orders go. Outcomes come back as account frames, never as return values."""
 

@@ -122,11 +122,6 @@ class _Side:
                 found.append((price, quantity))
         return found
 
-    def between(self, low: float, high: float) -> list[Level]:
-        """The levels priced in [low, high], best first."""
-        levels = self.levels
-        return [(price, quantity) for price in self._prices(low, high) if (quantity := levels[price].quantity)]
-
     def sums(self, low: float, high: float) -> tuple[float, float]:
         """USD and quantity of the levels priced in [low, high]. Walls ask for this more often than for anything else."""
         levels = self.levels
@@ -174,7 +169,6 @@ class Book:
             None  # applied since a snapshot was asked for; kept always they would cost a fifth more
         )
         self._streamed = False  # the venue keeps the whole of what it shows up to date
-        self._sync_count = 0
 
     # --- what comes in ---------------------------------------------------------------------------------------------
 
@@ -185,7 +179,6 @@ class Book:
         if self._last_id is not None and snapshot.last_id < self._last_id:
             self._refresh(snapshot)
             return None
-        was_usable = self.usable
         reason = self._load(snapshot)
         if reason:
             self._clear()
@@ -193,8 +186,6 @@ class Book:
         waiting, self._buffer = self._buffer, deque()
         for diff in waiting:  # after a gap the rest is buffered again, for the next snapshot
             reason = self.apply_diff(diff) or reason
-        if reason is None and not was_usable:
-            self._sync_count += 1
         return reason
 
     def apply_diff(self, diff: BookDiff) -> str | None:
@@ -302,20 +293,6 @@ class Book:
         return self._last_id
 
     @property
-    def sync_count(self) -> int:
-        """How often it became usable."""
-        return self._sync_count
-
-    @property
-    def synced_once(self) -> bool:
-        return self._sync_count > 0
-
-    @property
-    def resyncs(self) -> int:
-        """How often it became usable again."""
-        return max(0, self._sync_count - 1)
-
-    @property
     def bid(self) -> float | None:
         keys = self._bids.keys
         return keys[-1] if keys else None
@@ -360,10 +337,6 @@ class Book:
         if level is not None and level.quantity:
             return level.quantity
         return None if not self.usable or key < self._reach(of) else 0.0
-
-    def range_levels(self, side: Side, low: float, high: float) -> list[Level]:
-        """The levels priced from `low` to `high`, both included, best first."""
-        return self._side(side).between(low, high)
 
     def range_sums(self, side: Side, low: float, high: float) -> tuple[float, float]:
         """USD and base quantity of the levels priced from `low` to `high`, both included."""

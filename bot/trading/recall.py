@@ -84,7 +84,6 @@ class Recall:
         self._unanswered: dict[tuple[str, str], Sent] = {}
         self._working: dict[str, _Working] = {}
         self._traded: list[tuple[int, Decimal]] = []
-        self._distances: dict[str, Decimal] = {}
         self._first_fill: Fill | None = None
         self._handlers: dict[str, Callable[[Event, Data, str], None]] = {
             "SIGNAL": self._signal,

@@ -42,6 +42,10 @@ def state(book: Book) -> tuple[list[Level], list[Level]]:
     return book.levels(Side.BUY, 10_000), book.levels(Side.SELL, 10_000)
 
 
+def summed(levels: list[Level]) -> tuple[float, float]:
+    return sum(price * quantity for price, quantity in levels), sum(quantity for _, quantity in levels)
+
+
 # --- sequencing ----------------------------------------------------------------------------------------------------
 
 OLD = "snapshot 10 older than the first change after it"
@@ -143,7 +147,7 @@ def nothing_to_see(book: Book) -> None:
     assert (book.last_id, book.anchor_price) == (None, None)
     for side in Side:
         assert book.levels(side, 10) == []
-        assert book.range_levels(side, 0.0, 1e18) == []
+        assert book.range_sums(side, 0.0, 1e18) == (0.0, 0.0)
         assert book.coverage_pct(side) == 0.0
         assert book.bucket_usd(side) == [0.0] * BUCKETS
     assert not book.reanchor_if_moved()
@@ -209,24 +213,6 @@ def test_a_lost_feed_leaves_nothing() -> None:
     assert book.apply_snapshot(snapshot(10)) is None
 
 
-def test_syncs_are_counted() -> None:
-    book = Book()
-    assert (book.sync_count, book.resyncs, book.synced_once) == (0, 0, False)
-    book.apply_diff(diff(15, 17, 14))
-    assert book.apply_snapshot(snapshot(10))
-    assert (book.sync_count, book.resyncs, book.synced_once) == (0, 0, False)
-    book.apply_snapshot(snapshot(16))
-    book.apply_snapshot(snapshot(20))  # replaced while it was usable: not a resync
-    assert (book.sync_count, book.resyncs, book.synced_once) == (1, 0, True)
-    assert book.apply_diff(diff(90, 91, 89))
-    assert (book.sync_count, book.resyncs, book.synced_once) == (1, 0, True)
-    book.apply_snapshot(snapshot(91))
-    assert (book.sync_count, book.resyncs, book.synced_once) == (2, 1, True)
-
-
-# --- what it shows -------------------------------------------------------------------------------------------------
-
-
 def test_the_best_of_both_sides() -> None:
     book = synced()
     assert (book.bid, book.bid_quantity, book.ask, book.ask_quantity) == (99.0, 1.0, 101.0, 1.0)
@@ -264,8 +250,8 @@ def test_levels_come_best_first(count: int) -> None:
 )
 def test_a_range_includes_both_ends(low: float, high: float, bids: list[Level], asks: list[Level]) -> None:
     book = synced()
-    assert book.range_levels(Side.BUY, low, high) == bids
-    assert book.range_levels(Side.SELL, low, high) == asks
+    assert book.range_sums(Side.BUY, low, high) == summed(bids)
+    assert book.range_sums(Side.SELL, low, high) == summed(asks)
 
 
 def test_coverage_reaches_to_the_last_level_of_the_snapshot() -> None:
@@ -326,9 +312,8 @@ def test_buckets_match_the_check_values() -> None:
     for wall in case["top3"]:
         assert usd[wall["bucket"]] == pytest.approx(wall["usd"], abs=0.01)
         low, high = (case["mid"] * (1 + (wall["bucket"] + edge) / 1000) for edge in (0, 1))
-        band = book.range_levels(Side.SELL, low, high)
-        base = sum(quantity for _, quantity in band)
-        assert sum(price * quantity for price, quantity in band) / base == pytest.approx(wall["vwap"], abs=1e-6)
+        in_band_usd, base = book.range_sums(Side.SELL, low, high)
+        assert in_band_usd / base == pytest.approx(wall["vwap"], abs=1e-6)
         assert (wall["vwap"] / case["mid"] - 1) * 1e4 == pytest.approx(wall["dist_bps"], abs=1e-3)
     assert (case["max_bps"], case["bucket_bps"]) == (BUCKETS * 10, 10)
     assert median(x for x in usd if x) == pytest.approx(case["median_nonempty_bucket_usd"], abs=0.01)
@@ -558,10 +543,10 @@ def wide(last_id: int, best: float = 99.9) -> BookSnapshot:
 @pytest.mark.parametrize("last_id", [11, 12])
 def test_an_older_snapshot_widens_what_is_seen_and_changes_nothing_else(last_id: int) -> None:
     book = narrow()
-    before = (book.last_id, book.bid, book.ask, book.levels(Side.BUY, 3), book.sync_count)
+    before = (book.last_id, book.bid, book.ask, book.levels(Side.BUY, 3))
     assert book.coverage_pct(Side.BUY) == pytest.approx(1.0)
     assert book.apply_snapshot(wide(last_id)) is None
-    assert (book.last_id, book.bid, book.ask, book.levels(Side.BUY, 3), book.sync_count) == before
+    assert (book.last_id, book.bid, book.ask, book.levels(Side.BUY, 3)) == before
     assert book.coverage_pct(Side.BUY) == pytest.approx(10.0)
     assert book.size_at(Side.BUY, 90.0) == 7.0
     assert book.apply_diff(BookDiff("BTCUSDT", 14, 14, 13, 0, [(99.8, 0.0)], [])) is None

@@ -48,13 +48,13 @@ class Scene:
 
     def rise_to(self, bid: float) -> None:
         """Takes every ask at or under this price away and puts a bid there."""
-        for price, _ in self.book.range_levels(Side.SELL, 0, bid):
+        for price in [price for price, _ in self.book.levels(Side.SELL, 10_000) if price <= bid]:
             self.set(price, 0)
         self.set(bid, SMALL, Side.BUY)
 
     def fall_to(self, ask: float) -> None:
         """Takes every bid at or over this price away and puts an ask there."""
-        for price, _ in self.book.range_levels(Side.BUY, ask, 1e9):
+        for price in [price for price, _ in self.book.levels(Side.BUY, 10_000) if price >= ask]:
             self.set(price, 0, Side.BUY)
         self.set(ask, SMALL)
 
