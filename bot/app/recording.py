@@ -70,7 +70,7 @@ async def _record_market(
     told: Callable[[str], None],
     show: Callable[[str], None] | None,
 ) -> dict[str, Any]:
-    instruments = pick_instruments(settings, market.instruments)
+    instruments = pick_instruments(settings, market.instruments, market.name)
     await market.follow(instruments.values(), settings.bars.widths_s)
     feeds, digest = Feeds(), Digest()
     parts = assemble(

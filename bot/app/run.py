@@ -125,7 +125,9 @@ async def _run_on(
     fresh: bool,
     record: Path | None,
 ) -> Outcome:
-    instruments = pick_instruments(settings, played.instruments)
+    instruments = pick_instruments(
+        settings, played.instruments, played.name if isinstance(played, PublicMarket) else ""
+    )
     begins_ns = played.first_ns()  # refuses an empty tape before anything is made
     if isinstance(played, PublicMarket):
         await played.follow(instruments.values(), settings.bars.widths_s)

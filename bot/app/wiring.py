@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -196,10 +197,15 @@ class Parts:
         self.engine.end()
 
 
-def pick_instruments(settings: Settings, available: Sequence[Instrument]) -> dict[str, Instrument]:
-    """The instruments of `settings.symbols`, by id; says what there is when one is missing."""
+def pick_instruments(settings: Settings, available: Sequence[Instrument], venue: str = "") -> dict[str, Instrument]:
+    """The instruments of `settings.symbols`, by id; says what there is when one is missing: on a tape, or at a `venue`, which lists
+    hundreds."""
     by_unified = {instrument.unified: instrument for instrument in available}
     missing = [symbol for symbol in settings.symbols if symbol not in by_unified]
+    if missing and venue:
+        near = dict.fromkeys(each for symbol in missing for each in get_close_matches(symbol, by_unified))
+        told = f"; near it are {', '.join(near)}" if near else ""
+        raise ConfigError(f"{venue} does not list {', '.join(missing)} for trading now{told}")
     if missing:
         raise ConfigError(f"not on the tape: {', '.join(missing)}; it holds {', '.join(sorted(by_unified))}")
     return {by_unified[symbol].id: by_unified[symbol] for symbol in settings.symbols}

@@ -178,3 +178,14 @@ def test_a_venue_that_is_not_there_is_told_in_a_line_before_anything_starts(tmp_
     assert ended.code == 3
     assert re.search(r"http://127\.0\.0\.1:9/fapi/v1/exchangeInfo cannot be reached", ended.err)
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("command", [("run",), ("record", "live", "tape")])
+def test_a_symbol_that_the_venue_does_not_list_is_told_with_what_is_near(
+    venue: BinancePublic, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    options = ("--venue", "binanceusdm", "--symbols", "BTC/USDC:USDC")
+    ended = bot(*command, *options, cwd=tmp_path, **venue.settings)
+    assert ended.code == 2
+    assert "binanceusdm does not list BTC/USDC:USDC for trading now; near it are BTC/USDT:USDT" in ended.err
+    assert "tape" not in ended.err
