@@ -34,7 +34,7 @@ def main() -> None:
     rounds = max(1, parser.parse_args().rounds)
     print(_machine(), flush=True)
     rows, checks = processes.measure(rounds)  # before anything else makes this process large
-    from tests.bench import every_trade, ledger, many_symbols, shadows
+    from tests.bench import every_trade, ledger, live_ledger, many_symbols, shadows
 
     in_memory = many_symbols.memory() + every_trade.memory() + ledger.measure() + shadows.measure()
     from tests.bench import decision, dispatch, filling, ingest, replaying, sockets
@@ -55,7 +55,7 @@ def main() -> None:
     rows += more
     _show("every trade", checks)
     rows += many_symbols.measure(rounds) + in_memory
-    rows += sockets.measure(rounds)
+    rows += sockets.measure(rounds) + live_ledger.measure()
     _show("fills", filling.measure(capture))
     print()
     print(render(rows))

@@ -47,14 +47,14 @@ def _write(path: Path, events: int) -> None:
     encoder, random, history, written = msgspec.json.Encoder(), Random(1), History(GUARDS), 0
     with path.open("wb") as file:
         while written < events:
-            _signal(history, random)
+            add_signal(history, random)
             for event in history.events[: events - written]:
                 written += 1
                 file.write(encoder.encode(msgspec.structs.replace(event, seq=written)) + b"\n")
             history.events.clear()
 
 
-def _signal(history: History, random: Random) -> None:
+def add_signal(history: History, random: Random) -> None:
     by = [guard for guard in GUARDS if random.random() < 0.1]
     abstains = [guard for guard in GUARDS if random.random() < 0.05]
     choice = {"strategy": random.choice(STRATEGIES), "symbol": random.choice(SYMBOLS)}
