@@ -180,6 +180,10 @@ async def test_a_short_report_and_one_of_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, plain) as shown:
         assert len(await rows(shown, "#list tbody tr")) == 3
         assert await shown.ask("document.querySelectorAll('#guards .whisker').length") == 0  # too few for an interval
+        told_of = [
+            f"{row['guard']} {row['direction']}s ({row['signals']} signals)" for row in plain["ledger"]["guards"]
+        ]
+        assert await texts(shown, "#quiet") == [f"Asked, and refused nothing: {', '.join(told_of)}."]
         assert await shown.ask("document.querySelector('#next').disabled && document.querySelector('#before').disabled")
     async with opened(tmp_path, told(Account())) as shown:
         empty = await texts(shown, ".empty")
@@ -189,6 +193,17 @@ async def test_a_short_report_and_one_of_nothing(tmp_path: Path) -> None:
     nothing = Report().plain()
     async with opened(tmp_path, orjson.loads(orjson.dumps(nothing))) as shown:
         assert "nothing ran yet" in (await texts(shown, "#about"))[0]
+
+
+async def test_what_is_left_out_of_a_guards_value_is_told(tmp_path: Path) -> None:
+    account = Account()
+    account.close(account.open(account.decide(by=["a"]), tradable=False), -1.0)
+    async with opened(tmp_path, told(account)) as shown:
+        ((*_, verdict),) = await rows(shown, "#guards tbody tr")
+        assert (
+            verdict
+            == "not enough evidence no finished trade that it alone refused; 1 left out: could not have been opened"
+        )
 
 
 async def test_text_from_outside_is_shown_and_never_run(tmp_path: Path) -> None:

@@ -197,8 +197,10 @@
   const MARK_TONE = { helpful: 1, harmful: -1 };
 
   function guards() {
-    const rows = [...report.ledger.guards].sort((a, b) => (b.trades > 0) - (a.trades > 0) || (b.blocks > 0) - (a.blocks > 0));
-    if (!rows.length) return body("guards").append(empty("No guard has been asked yet: no signal was decided in this configuration. ", code("python -m bot signals"), " shows what came, ", code("python -m bot doctor"), " what is missing."));
+    const asked = report.ledger.guards;
+    if (!asked.length) return body("guards").append(empty("No guard has been asked yet: no signal was decided in this configuration. ", code("python -m bot signals"), " shows what came, ", code("python -m bot doctor"), " what is missing."));
+    const rows = asked.filter((row) => row.blocks).sort((a, b) => (b.trades > 0) - (a.trades > 0));
+    const quiet = asked.filter((row) => !row.blocks).map((row) => `${row.guard} ${row.direction}s (${count(row.signals)} signals${row.abstentions ? `, abstained ${count(row.abstentions)} times` : ""})`);
     const scale = scaleOf(rows.map((row) => row.value));
     const columns = [
       { name: "guard", text: true, show: (row) => el("span", {}, row.guard, el("span", { class: "soft" }, ` ${row.direction}s`)) },
@@ -214,14 +216,17 @@
       { name: "n", title: () => "how many 4 h the mean is of", show: (row) => count(row.value.effective_n) },
       { name: "verdict", text: true, class: "wrap", show: verdict },
     ];
-    body("guards").append(scrolled(table(columns, rows, { class: "cards" })));
+    if (rows.length) body("guards").append(scrolled(table(columns, rows, { class: "cards" })));
+    if (quiet.length) body("guards").append(el("p", { class: "empty", id: "quiet" }, `Asked, and refused nothing: ${quiet.join(", ")}.`));
   }
 
   const half = (n, sum, dollars) => (n ? el("span", {}, `${count(n)}: ${grouped(sum, 2)} R`, el("br"), " ", el("span", { class: "soft" }, `${grouped(Number(dollars), 2)} USD`)) : "–");
 
   function verdict(row) {
     const mark = el("span", { class: `verdict ${tone(MARK_TONE[row.judgement] ?? 0)}`.trim() }, MARK[row.judgement] ?? row.judgement);
-    return el("span", {}, mark, row.reason ? el("span", { class: "soft" }, ` ${row.reason}`) : null);
+    const left = Object.entries(row.left_out).map(([why, n]) => `${count(n)} left out: ${why}`);
+    const said = [row.reason, ...left].filter(Boolean).join("; ");
+    return el("span", {}, mark, said ? el("span", { class: "soft" }, ` ${said}`) : null);
   }
 
   const notYet = () => empty("Nothing to show before a position has closed.");
