@@ -202,8 +202,9 @@ async def test_so_many_pages_and_no_more_until_one_is_closed() -> None:
 async def test_a_page_that_says_too_much_is_cut_off() -> None:
     async with served() as (it, http), http.ws_connect(it.url, headers=it.origin) as socket:
         await socket.send_str("x" * (MESSAGE_LIMIT + 1))
-        while (message := await socket.receive(timeout=5)).type is WSMsgType.TEXT:
-            pass
+        async with asyncio.timeout(5):
+            while (message := await socket.receive()).type is WSMsgType.TEXT:
+                pass
         assert message.data == 1009  # message too big
 
 
