@@ -238,6 +238,8 @@ class FakeView:
         self.state = TradingState.ACTIVE
         self.state_reason = "test"
         self.blocks: dict[str, str] = {}  # who allows no entries, by instrument
+        self.probation: dict[str, str] = {}  # reasons by instrument
+        self.multipliers: dict[str, float] = {}  # learned, by subject
         self.portfolio = FakePortfolio()
         self.known = {i.id: i for i in (tuple(instruments) or (instrument(),))}
         self.markets = {key: FakeMarket() for key in self.known}
@@ -252,6 +254,12 @@ class FakeView:
 
     def blocked(self, instrument: str) -> str | None:
         return self.blocks.get(instrument)
+
+    def on_probation(self, instrument: str) -> str | None:
+        return self.probation.get(instrument)
+
+    def learned(self, subject: str) -> float:
+        return self.multipliers.get(subject, 1.0)
 
     def instruments(self) -> Iterable[Instrument]:
         return self.known.values()

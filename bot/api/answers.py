@@ -20,12 +20,12 @@ class Answers:
         self._external: OrderedDict[str, str] = OrderedDict()  # signal id -> outside id
         self._decided: OrderedDict[str, dict[str, Any]] = OrderedDict()  # outside id -> decision
         self._waiting: dict[str, list[asyncio.Future[dict[str, Any]]]] = {}
-        self._positions: dict[asyncio.Future[Event], tuple[str, tuple[str, ...]]] = {}
+        self._sought: dict[asyncio.Future[Event], tuple[str, str, tuple[str, ...]]] = {}
 
     def on_events(self, events: Sequence[Event]) -> None:
         for event in events:
-            if self._positions:
-                self._about_position(event)
+            if self._sought:
+                self._find(event)
             if event.kind == "SIGNAL" and "external_id" in event.data:
                 _remember(self._external, event.data["signal_id"], event.data["external_id"])
             elif event.kind == "SIGNAL_EXPIRED" and "external_id" in event.data:  # nothing could be decided about it
@@ -57,11 +57,12 @@ class Answers:
 
     @contextlib.contextmanager
     def next_event(
-        self, position_id: str, kinds: tuple[str, ...]
+        self, wanted: str, kinds: tuple[str, ...], key: str = "position_id"
     ) -> Iterator[Callable[[float], Awaitable[Event | None]]]:
-        """The first event of these kinds about a position from here on; None when none comes within the given seconds."""
+        """The first event of these kinds about a position (or whatever `key` is the id of) from here on; None when none comes within
+        the given seconds."""
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._positions[future] = (position_id, kinds)
+        self._sought[future] = (key, wanted, kinds)
 
         async def said(timeout_s: float) -> Event | None:
             try:
@@ -73,11 +74,11 @@ class Answers:
         try:
             yield said
         finally:
-            del self._positions[future]
+            del self._sought[future]
 
-    def _about_position(self, event: Event) -> None:
-        for future, (position_id, kinds) in self._positions.items():
-            if event.kind in kinds and event.data.get("position_id") == position_id and not future.done():
+    def _find(self, event: Event) -> None:
+        for future, (key, wanted, kinds) in self._sought.items():
+            if event.kind in kinds and event.data.get(key) == wanted and not future.done():
                 future.set_result(event)
 
     def _decide(self, external_id: str, event: Event) -> None:

@@ -42,7 +42,20 @@ class BlockBody(Struct, forbid_unknown_fields=True, kw_only=True):
     blocked: bool = True
 
 
-T = TypeVar("T", SignalRequest, CloseBody, StopBody, BlockBody)
+class ApplyBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`anyway`: also where the evidence is not significant."""
+
+    subject: Name
+    anyway: bool = False
+
+
+class UndoBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Without a subject the newest change of all is taken back."""
+
+    subject: Name | None = None
+
+
+T = TypeVar("T", SignalRequest, CloseBody, StopBody, BlockBody, ApplyBody, UndoBody)
 
 
 async def body_of(request: web.Request, kind: type[T]) -> T:

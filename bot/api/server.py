@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -21,19 +22,22 @@ from aiohttp import web
 from bot.api.answers import Answers
 from bot.api.cockpit import HEADERS, Cockpit
 from bot.api.ledger import LiveLedger
-from bot.api.requests import BlockBody, CloseBody, SignalRequest, StopBody, body_of
+from bot.api.requests import ApplyBody, BlockBody, CloseBody, SignalRequest, StopBody, UndoBody, body_of
 from bot.api.snapshot import Live
 from bot.domain.errors import ConfigError, JournalError
 from bot.domain.messages import (
+    ApplyRequest,
     BlockRequest,
     CloseRequest,
     FlattenRequest,
     KillRequest,
+    LearnRequest,
     MoveStopRequest,
     OperatorRequest,
     OutsideSignal,
     PauseRequest,
     ResumeRequest,
+    UndoRequest,
 )
 from bot.journal.writer import Journal
 from bot.learning.table import question
@@ -115,6 +119,7 @@ class ApiServer:
             web.get("/api/health", self._look(lambda _: live.health(self._journal.stats()))),
             web.get("/api/guards", self._guards),
             web.get("/api/depth", self._look(lambda _: live.depth())),
+            web.get("/api/learning", self._look(lambda _: live.learning())),
             web.get("/api/events", self._events),
             web.get("/livez", self._livez),
             web.get("/readyz", self._readyz),
@@ -127,6 +132,9 @@ class ApiServer:
             web.post("/api/block", self._block),
             web.post("/api/kill", self._act(KillRequest)),
             web.post("/api/flatten", self._act(FlattenRequest)),
+            web.post("/api/learn/run", self._learn),
+            web.post("/api/learn/apply", self._learn_apply),
+            web.post("/api/learn/undo", self._learn_undo),
         ]
 
     # --- reading ---
@@ -233,6 +241,40 @@ class ApiServer:
         wanted = await body_of(request, BlockBody)
         await self._act_on(BlockRequest(instrument=self._instrument(wanted.symbol), blocked=wanted.blocked))
         return _json({"accepted": True, "blocked": wanted.blocked}, status=202)
+
+    async def _learn(self, request: web.Request) -> web.Response:
+        """A learning cycle now; answers with what it said."""
+        asked = LearnRequest(request_id=secrets.token_hex(8))
+        told = await self._learned(asked, ("LEARNING_CYCLE",))
+        return _json(
+            {"accepted": True, "decided": told is not None, **(told or {})}, status=202 if told is None else 200
+        )
+
+    async def _learn_apply(self, request: web.Request) -> web.Response:
+        wanted = await body_of(request, ApplyBody)
+        asked = ApplyRequest(request_id=secrets.token_hex(8), subject=wanted.subject, anyway=wanted.anyway)
+        return self._adjusted(await self._learned(asked, ("ADJUSTMENT",)))
+
+    async def _learn_undo(self, request: web.Request) -> web.Response:
+        wanted = await body_of(request, UndoBody)
+        asked = UndoRequest(request_id=secrets.token_hex(8), subject=wanted.subject)
+        return self._adjusted(await self._learned(asked, ("ADJUSTMENT",)))
+
+    async def _learned(
+        self, asked: LearnRequest | ApplyRequest | UndoRequest, kinds: tuple[str, ...]
+    ) -> dict[str, Any] | None:
+        """What the desk said to it; None where it has not yet."""
+        with self._answers.next_event(asked.request_id, kinds, "request_id") as said:
+            self._ask(asked)
+            event = await said(DECIDED_WITHIN_S)
+        return None if event is None else event.data
+
+    def _adjusted(self, told: dict[str, Any] | None) -> web.Response:
+        if told is None:
+            return _json({"accepted": True, "decided": False}, status=202)
+        if not told["applied"]:
+            raise web.HTTPConflict(text=f"{told['subject']} is not changed: {told['reason']}")
+        return _json({"accepted": True, "decided": True, **told})
 
     def _act(self, request_type: type[PauseRequest | ResumeRequest | KillRequest | FlattenRequest]) -> Handler:
         async def handler(request: web.Request) -> web.Response:

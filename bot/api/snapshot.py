@@ -44,6 +44,7 @@ class Live:
     facts: dict[str, Any]  # what does not change in a run: mode, venue, session, config_hash, version
     providers: Callable[[], list[dict[str, Any]]] = list  # what each provider of readings answers
     loop_lag: Callable[[], dict[str, float] | None] = lambda: None  # in ms, of the last minute
+    learning: Callable[[], dict[str, Any]] = dict  # where the learning desk stands
 
     def status(self) -> dict[str, Any]:
         waiting = self.inbox.depths()

@@ -184,6 +184,45 @@ def _book(event: Event) -> str:
     return f"order book of {event.symbol} {state}: {event.data['reason']}"
 
 
+def _cycle(event: Event) -> str:
+    told = event.data["evidence"]
+    counts = f"{told['signals']} signals, {told['allowed']} allowed, {told['blocked']} blocked"
+    lately = told["window"]["note"] or f"{told['window']['signals']} signals"
+    return f"LEARN cycle ({event.data['type']}): {counts}; last 4 h: {lately}"
+
+
+def _recommended(event: Event) -> str:
+    data = event.data
+    if data["type"] == "LOSSES_IN_A_ROW":
+        return f"PROBATION warning for {data['subject']}: {data['reason']}"
+    word = " MAGNET" if data["subject"] == "magnet_aligned" else ""
+    sure = "significant" if data["significant"] else "not significant"
+    return (
+        f"LEARN{word} recommends {data['type']} of {data['subject']} ({sure}{', applied' if data['applied'] else ''})"
+    )
+
+
+def _adjustment(event: Event) -> str:
+    data = event.data
+    if data["type"] == "probation":
+        return f"PROBATION: no entries in {data['subject']}: {data['reason']}"
+    if data["type"] == "probation_over":
+        return f"PROBATION of {data['subject']} is over: {data['reason']}"
+    word = " MAGNET" if data["subject"] == "magnet_aligned" else ""
+    if not data["applied"]:
+        return f"LEARN{word} {data['subject']} is not changed ({data['type']}): {data['reason']}"
+    why = f": {data['reason']}" if data["reason"] else ""
+    return f"LEARN{word} {data['type']} of {data['subject']}: x{data['before']:.4g} -> x{data['after']:.4g}{why}"
+
+
+def _max_pain(event: Event) -> str:
+    data = event.data
+    what = {True: "hit", False: "not hit", None: "not known"}[data["hit"]]
+    chance = "unknown" if data["chance"] is None else f"{100 * data['chance']:.0f} %"
+    why = f": {data['reason']}" if data["reason"] else ""
+    return f"MAX-PAIN of {event.symbol} {what} in {data['window_s'] / 60:.0f} min, chance {chance}{why}"
+
+
 _TELL: dict[str, Callable[[Event], str | None]] = {
     "SIGNAL": _signal,
     "SIGNAL_EXPIRED": lambda e: f"signal expired: {e.data['reason']}",
@@ -236,6 +275,10 @@ _TELL: dict[str, Callable[[Event], str | None]] = {
     "STRATEGY_OFF": lambda e: (
         f"strategy {e.data['strategy']} is OFF until the next start: it only fails, last with {e.data['error']}"
     ),
+    "LEARNING_CYCLE": _cycle,
+    "RECOMMENDATION": _recommended,
+    "ADJUSTMENT": _adjustment,
+    "MAX_PAIN_RESULT": _max_pain,
     "DISCREPANCY": lambda e: f"DISCREPANCY: {e.data['reason']}",
     "ENGINE_STARTED": lambda e: (
         f"engine started, session {e.data['session']}, {e.data['venue']} {e.data['tape']}, config {e.data['config_hash']}"

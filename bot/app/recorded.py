@@ -34,6 +34,7 @@ def manifest_of(parts: Parts, played: Market, *, fresh: bool) -> Manifest:
         warmup.setdefault(instrument_id, {})[str(width_s)] = [astuple(bar) for bar in bars]
     known = {each.id: each for each in followed}
     known |= {each.id: each for each in played.instruments if each.id in warmup}  # BTC's volume, say
+    adjustments, probation = parts.learning.in_force()
     return Manifest(
         venue=followed[0].venue,
         instruments=[*known.values(), *played.others],
@@ -42,6 +43,8 @@ def manifest_of(parts: Parts, played: Market, *, fresh: bool) -> Manifest:
         versions={"bot": __version__},
         start_ns=parts.started_ns,
         warmup=warmup,
+        adjustments=adjustments,
+        probation=probation,
         engine=Recorded(account=parts.settings.account, session=parts.session, began_ns=parts.started_ns, fresh=fresh),
     )
 

@@ -58,6 +58,8 @@ def replay(
         observers=(digest.update, folding(projection), *observers),
         rerun=rerun,
     )
+    if parts.config_hash == tape.manifest.config_hash:
+        parts.learning.take_over(tape.manifest.adjustments, tape.manifest.probation)
     asked = parts.intake.asked = asking(parts, ask) if ask else None
     reason = TAPE_ENDED
     if rerun is None:

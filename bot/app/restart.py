@@ -147,6 +147,7 @@ class Restart:
             self.recall.apply(event)
             self._shadows.apply(event)
             self._parts.log.recall(event)
+            self._parts.learning.recall(event)
 
     def begin(self, frames: Iterator[Frame], first_ns: int) -> Iterator[Frame]:
         """The frames that are left to take. Engine time goes on from where the journal ends, or begins with the market."""
@@ -203,7 +204,7 @@ class Restart:
             if parts.view.market(each.id).usable
         ]
         own = parts.exits.recall(self.recall.plans.values(), parts.view)
-        return [*books, *own, *self._shadows.resume(parts.view)]
+        return [*books, *own, *self._shadows.resume(parts.view), *parts.learning.waits()]
 
     def _missing(self, reports: Sequence[Frame]) -> list[Frame] | None:
         """What the venue reported after the journal's last report; None if it did not report the same before."""

@@ -239,6 +239,7 @@ class _Session:
             facts=_facts(parts, played),
             providers=lambda: [] if self._providers is None else self._providers.answer(),
             loop_lag=self._lag.answer,
+            learning=lambda: parts.learning.answer(parts.engine.now_ns),
         )
         self._providers: Providers | None = None
         self._kept: KeptReadings | None = None

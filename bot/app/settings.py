@@ -36,6 +36,7 @@ from bot.app.sources import MASK, Layers, Leaf, Mistake, leaves
 from bot.domain.errors import ConfigError
 from bot.domain.params import Params
 from bot.intel.params import VenueStatisticsParams
+from bot.learning.params import LearningParams
 from bot.market.bars import BarParams
 from bot.market.flow import OfiParams, TakerParams, WhaleParams
 from bot.market.regime import RegimeParams
@@ -148,6 +149,7 @@ class Settings(Params):
     ofi: OfiParams = OfiParams()
     bars: BarParams = BarParams()
     regime: RegimeParams = RegimeParams()
+    learning: LearningParams = LearningParams()
     guards: GuardSettings = GuardSettings()
     strategy: StrategySettings = StrategySettings()
 

@@ -17,12 +17,13 @@ import msgspec
 from bot.app.plugins import StrategyClass, find_guards
 from bot.app.settings import Settings, config_hash
 from bot.domain.errors import ConfigError, told
-from bot.domain.events import Emit
+from bot.domain.events import Emit, Event
 from bot.domain.frames import Frame, Lane, Source
 from bot.domain.ids import IdSource
 from bot.domain.instrument import Instrument, exact
 from bot.domain.messages import (
     Adopt,
+    ApplyRequest,
     BlockRequest,
     CancelTimer,
     Closed,
@@ -33,6 +34,7 @@ from bot.domain.messages import (
     FirstFill,
     FlattenRequest,
     KillRequest,
+    LearnRequest,
     MoreSignals,
     MoveStopRequest,
     OrderChanged,
@@ -45,6 +47,7 @@ from bot.domain.messages import (
     ShadowsMoved,
     StopRequest,
     TimerFired,
+    UndoRequest,
     UnwatchPrice,
     WatchPrice,
 )
@@ -52,6 +55,7 @@ from bot.domain.orders import AmendOrder, CancelOrder, Fill, Funding, OrderComma
 from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer, Strategy
 from bot.domain.values import Decision, Signal
 from bot.exchanges.base import Decoder, exchanges
+from bot.learning.desk import ACTED_ON, Learning
 from bot.market.state import Market, MarketParams
 from bot.runtime.bus import Bus
 from bot.runtime.catchup import CatchUp
@@ -71,15 +75,18 @@ from bot.trading.exits.desk import Exits
 from bot.trading.exits.opening import Liquidation
 from bot.trading.exits.protection import stop_fraction
 from bot.trading.exits.retarget import Retarget
+from bot.trading.exploring import Exploration
 from bot.trading.fill_params import brackets_of
 from bot.trading.fills import Matching
 from bot.trading.gate import Gate
 from bot.trading.guards.base import GuardContext
 from bot.trading.latency import Latency
+from bot.trading.learned import Learned
 from bot.trading.order_limits import check_order
 from bot.trading.orders import Orders
 from bot.trading.portfolio import Portfolio
 from bot.trading.positions import LastLook, Positions
+from bot.trading.risk import standing
 from bot.trading.shadow.desk import Shadows
 from bot.trading.shadow.size import ShadowSize
 from bot.trading.shadow.venue import ShadowVenue
@@ -92,7 +99,7 @@ from bot.venues.paper import PaperVenue
 from bot.venues.reports import encode_report
 
 ROUTES: dict[type, tuple[str, ...]] = {
-    Sampled: ("state", "strategies", "exits", "shadow"),
+    Sampled: ("state", "learning", "strategies", "exits", "shadow"),
     MoreSignals: ("strategies",),
     Signal: ("gate",),
     OutsideSignal: ("gate",),
@@ -120,6 +127,10 @@ ROUTES: dict[type, tuple[str, ...]] = {
     PauseRequest: ("state",),
     ResumeRequest: ("state",),
     StopRequest: ("state", "positions"),
+    Event: ("learning",),
+    LearnRequest: ("learning",),
+    ApplyRequest: ("learning",),
+    UndoRequest: ("learning",),
     Reduced: (),
     TimerFired: (),
 }
@@ -148,6 +159,7 @@ class Parts:
     portfolio: Portfolio
     exits: Exits
     shadows: Shadows
+    learning: Learning
     intake: Intake
     executor: Executor
     venue: PaperVenue
@@ -248,7 +260,8 @@ def assemble(
     began_usd = settings.paper.equity_usd if began_usd is None else began_usd
     portfolio = Portfolio(began_usd, lambda i: _mark(market.market(i)), settings.fees.taker)
     state = State(portfolio, settings.risk)
-    view = LiveView(market, portfolio, state, instruments)
+    learned = Learned()
+    view = LiveView(market, portfolio, state, instruments, learned)
 
     def report(raw: bytes) -> None:
         inbox.put_account(Frame(clock.now_ns(), Lane.ACCOUNT, Source.REPORT, raw))
@@ -273,7 +286,14 @@ def assemble(
     identity, guards = build_guards(settings)
     rules = size_rules(settings, instruments)
     exits = _exits(settings, portfolio, ids, rules)
-    gate, orders = Gate(guards, ids, rules, identity, settings.stop), Orders()
+    gate, orders = Gate(guards, ids, rules, identity, settings.stop, _exploration(settings)), Orders()
+    learning = Learning(
+        learned,
+        {instrument.unified: instrument.id for instrument in instruments.values()},
+        settings.learning,
+        identity,
+        lambda: standing(portfolio, settings.risk).limited,
+    )
     shadow_ids = IdSource(account=settings.account, session=session, k=SHADOW_K)
     shadows = _shadows(settings, venue, shadow_ids, rules, market, session)
     desks: list[Desk] = [
@@ -284,8 +304,16 @@ def assemble(
         exits,
         state,
         shadows,
+        learning,
     ]
-    bus = Bus(desks, ROUTES, _sinks(log, commands, timers, watches), view)
+
+    def emitted(emit: Emit) -> None:
+        """Some events are heard on the bus too."""
+        event = log.emit(emit)
+        if event.kind in ACTED_ON:
+            bus.publish(event)
+
+    bus = Bus(desks, ROUTES, {**_sinks(log, commands, timers, watches), Emit: emitted}, view)
     known = [*instruments.values(), *others]
     intake = Intake(market, decoders_of(known), venue, watches, unfollowed, shadows.venue)
     handler: FrameHandler = intake if recorder is None else Before(recorder.take, intake)
@@ -300,7 +328,7 @@ def assemble(
         numbered=(ids, shadow_ids, log, view),
         commands=commands,
         outbox=executor if rerun is None else rerun,
-        observers=(journal.put, *observers),
+        observers=(journal.put, learning.observe, *observers),
         clock=clock,
     )
     return Parts(
@@ -320,6 +348,7 @@ def assemble(
         portfolio=portfolio,
         exits=exits,
         shadows=shadows,
+        learning=learning,
         intake=intake,
         executor=executor,
         venue=venue,
@@ -432,8 +461,15 @@ def size_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> Siz
         slip=settings.entry.max_slip_bps / 10_000,
         stop=stop_fraction(settings.stop),
         correlations=Correlations(settings.risk.correlation_half_life_bars),
+        true_trend=settings.true_trend,
         brackets=brackets_of(instruments, settings.paper),
     )
+
+
+def _exploration(settings: Settings) -> Exploration | None:
+    """On paper only."""
+    of = settings.learning
+    return Exploration(of.explore_share, of.explore_seed) if of.explore_share and settings.mode == "paper" else None
 
 
 def trade_prefix(session: int) -> str:

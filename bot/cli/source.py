@@ -17,6 +17,7 @@ from bot.journal.lock import load_or_create_token, running_api
 from bot.journal.projection import Projection
 from bot.journal.reader import last_seq, read_events
 from bot.journal.schema import FILE
+from bot.learning.desk import learning_of
 
 if TYPE_CHECKING:
     from bot.learning.table import Question
@@ -93,6 +94,8 @@ class JournalSource:
         self._data_dir = data_dir
 
     def get(self, path: str, **query: str) -> Any:
+        if path == "/api/learning":
+            return learning_of(read_events(self._data_dir))
         if path not in self._KEPT:
             raise ConfigError(f"no engine runs in {self._data_dir}, and only a running one has readings")
         projection = Projection()

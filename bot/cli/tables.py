@@ -352,3 +352,34 @@ def _table(*columns: str) -> Table:
 
 def _print(table: Table, rows: list[Row], empty: str) -> None:
     console.print(table if rows else empty)
+
+
+def print_learning(answer: Row) -> None:
+    cycle = answer["last_cycle"]
+    if cycle is None:
+        console.print("no learning cycle yet: there is one every 4 h (UTC), and `python -m bot learn run`")
+    else:
+        _print_cycle(cycle)
+    for each in answer["recommendations"]:
+        sure = "[green]significant[/green]" if each["significant"] else "not significant"
+        console.print(f"  {each['type']} of {escape(each['subject'])}, {sure}{', applied' if each['applied'] else ''}")
+    if cycle is not None and not answer["recommendations"]:
+        console.print("  nothing to recommend")
+    for subject, value in answer["multipliers"].items():
+        console.print(f"  in force: {escape(subject)} x{value:.4g}; `python -m bot learn undo {escape(subject)}`")
+    for each in answer["probation"]:
+        console.print(f"  [yellow]PROBATION[/yellow] {each['symbol']}: {escape(each['reason'])}")
+
+
+def _print_cycle(cycle: Row) -> None:
+    told, pain = cycle["evidence"], cycle["evidence"]["max_pain"]
+    console.print(f"[bold]cycle of {clock_text(cycle['ts'])} UTC[/bold] ({cycle['type']}), rules {told['config_hash']}")
+    note = told["note"] or f"{told['signals']} signals: {told['allowed']} allowed, {told['blocked']} blocked"
+    console.print(f"  {note}; last 4 h: {told['window']['note'] or str(told['window']['signals']) + ' signals'}")
+    console.print(f"  max pain: {pain['hits']} hits in {pain['n']} windows")
+    for row in told["guards"]:
+        if row["trades"]:
+            why = f" ({row['reason']})" if row["reason"] else ""
+            console.print(
+                f"  {row['guard']} {row['direction']}: {row['judgement']}, net {row['net_r']:+.2f} R in {row['trades']} trades{why}"
+            )

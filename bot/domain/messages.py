@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from bot.domain.events import Emit
+from bot.domain.events import Emit, Event
 from bot.domain.orders import (
     AmendOrder,
     CancelOrder,
@@ -125,6 +125,27 @@ class StopRequest(Struct, frozen=True, kw_only=True, tag="stop"):
     reason: str
 
 
+class LearnRequest(Struct, frozen=True, kw_only=True, tag="learn"):
+    """A learning cycle now. Events that answer a request of this kind carry its id."""
+
+    request_id: str
+
+
+class ApplyRequest(Struct, frozen=True, kw_only=True, tag="learn_apply"):
+    """One step of a learned multiplier; `anyway` also where the evidence is not significant."""
+
+    request_id: str
+    subject: str
+    anyway: bool = False
+
+
+class UndoRequest(Struct, frozen=True, kw_only=True, tag="learn_undo"):
+    """Take the newest step of a learned multiplier back; without a subject the newest of all."""
+
+    request_id: str
+    subject: str | None = None
+
+
 OperatorRequest = (
     OutsideSignal
     | CloseRequest
@@ -135,6 +156,9 @@ OperatorRequest = (
     | KillRequest
     | FlattenRequest
     | StopRequest
+    | LearnRequest
+    | ApplyRequest
+    | UndoRequest
 )
 
 
@@ -237,6 +261,9 @@ Message = (
     | KillRequest
     | FlattenRequest
     | StopRequest
+    | LearnRequest
+    | ApplyRequest
+    | UndoRequest
     | Adopt
     | WatchPrice
     | UnwatchPrice
@@ -262,4 +289,5 @@ Message = (
     | Funding
     | Transfer
     | Emit
+    | Event
 )

@@ -76,6 +76,7 @@ class Order(Struct, frozen=True, kw_only=True):
     reduce_only: bool = False
     close_position: bool = False
     stop_distance: Decimal | None = None  # of an entry: how far its stop will be, a fraction of price
+    explored: bool = False  # an entry that guards had refused
     reason: str = ""
 
 

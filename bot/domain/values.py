@@ -117,5 +117,6 @@ class Decision(Struct, frozen=True, kw_only=True):
     multiplier: float
     blind: bool = False
     reversal: bool = False
+    explored: bool = False  # guards refused it, and it is taken on paper all the same
     quantity: Decimal = Decimal(0)
     stop_distance: Decimal = Decimal(0)  # fraction of price, for sizing and for the position's stop

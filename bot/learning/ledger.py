@@ -5,14 +5,15 @@ Keys relied on, others are ignored:
 
     ENGINE_STARTED                  config_hash
     SIGNAL                          signal_id, strategy
-    DECISION                        signal_id, direction, allowed, config_hash, verdicts: guard, version, outcome
+    DECISION                        signal_id, direction, allowed, explored, config_hash, verdicts: guard, version, outcome
     RISK_LIMIT_BLOCK                signal_id; behind its DECISION the limits refuse what the gate had allowed
     SHADOW_OPENED, POSITION_OPENED  position_id, signal_id, those of `max_pain`, and of shadows tradable
     SHADOW_CLOSED                   position_id, pnl_usd, pnl_r, repeats, tradable
     POSITION_CLOSED                 position_id, pnl_usd, pnl_r, adopted
     MAX_PAIN_RESULT                 those of `max_pain`
 
-A trade belongs to the configuration and the verdicts of its decision; if another configuration was in force when it ended,
+A signal that was taken to explore counts as refused, which it was: its shadow is evidence about the guard as any other, its
+position is evidence of nothing. A trade belongs to the configuration and the verdicts of its decision; if another configuration was in force when it ended,
 it is evidence of neither. Time only goes forward here: with the clock set back, events count in the latest block known.
 """
 
@@ -180,7 +181,8 @@ class Ledger:
         self.rules = data["config_hash"]
         answers = tuple([(v["guard"], v["version"], v["outcome"]) for v in data["verdicts"]])
         strategy = self._strategy.pop(data["signal_id"], UNKNOWN)
-        plain = self.rules, strategy, event.symbol or UNKNOWN, data["direction"], data["allowed"], answers
+        allowed = data["allowed"] and not data.get("explored", False)
+        plain = self.rules, strategy, event.symbol or UNKNOWN, data["direction"], allowed, answers
         asked = self._same.get(plain) or _asked(plain)
         self._count(data["signal_id"], asked, block_of(self.now_ns))
 
@@ -234,6 +236,8 @@ class Ledger:
             return LeftOut.UNTRADABLE
         if asked.rules != self.rules:
             return LeftOut.OTHER_RULES
+        if not (asked.allowed or opened.shadow):
+            return LeftOut.EXPLORED
         if data["pnl_r"] is None or not isfinite(data["pnl_r"]) or data["pnl_usd"] is None:
             return LeftOut.NO_RESULT
         return LeftOut.NOT_ALONE if cells > 1 else None

@@ -23,8 +23,8 @@ from msgspec import Struct
 from bot.domain.values import NS, Magnet
 from bot.learning.clusters import block_of
 from bot.learning.proportions import e_value, wilson, z_against_chances
+from bot.trading.learned import MAX_GAP_PCT, MIN_GAP_PCT
 
-MIN_GAP_PCT, MAX_GAP_PCT = Decimal("0.5"), Decimal(10)
 NEAR_PCT = Decimal("0.5")  # of max pain: as near as this is a hit
 TARGET = 0.6
 MIN_N, MIN_E, MIN_Z = 20, 20.0, 1.645
@@ -44,6 +44,7 @@ class NoHit(StrEnum):
     SAME_BLOCK = "another one of this expiry and 4 h block counts"
     NO_CHANCE = "no volatility, so no chance to compare with"
     OTHER_RULES = "opened under another configuration"
+    NOT_WATCHED = "the mark was not seen all the time"
 
 
 class MaxPainScore(Struct, frozen=True, kw_only=True):
@@ -145,6 +146,8 @@ class MaxPainHits:
         if watched is None or watched.hit is not None:
             return
         watched.hit, watched.chance = bool(data["hit"]), data["chance"]
+        if data["hit"] is None:
+            watched.left_out = watched.left_out or NoHit.NOT_WATCHED
         watched.ends_ns = watched.opened_ns + round(data["window_s"] * NS)
         if watched.rules != rules:
             watched.left_out = watched.left_out or NoHit.OTHER_RULES
@@ -155,9 +158,20 @@ class MaxPainHits:
         """Of windows that are over: a hit is known earlier than a miss, and must not count earlier."""
         over = [w for w in self._watched.values() if w.rules == rules and w.hit is not None and w.ends_ns <= now_ns]
         left_out = Counter(str(w.left_out) for w in over if w.left_out)
-        counted = [w for w in over if w.left_out is None]
-        hits = [bool(w.hit) for w in counted]
-        return score(hits, [w.chance or 0.0 for w in counted], dict(left_out))
+        counted = self.observations(rules, now_ns)
+        return score([hit for hit, _ in counted], [chance for _, chance in counted], dict(left_out))
+
+    def observations(self, rules: str, now_ns: int, since_ns: int = 0) -> list[tuple[bool, float]]:
+        """Hit and chance of the windows that count and are over, of positions opened from `since_ns` on, in their order."""
+        return [
+            (bool(w.hit), w.chance or 0.0)
+            for w in self._watched.values()
+            if w.rules == rules
+            and w.left_out is None
+            and w.hit is not None
+            and w.ends_ns <= now_ns
+            and w.opened_ns >= since_ns
+        ]
 
 
 def score(hits: list[bool], chances: list[float], left_out: dict[str, int] | None = None) -> MaxPainScore:

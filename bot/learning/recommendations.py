@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from math import exp
 from typing import Any
 
 from msgspec import Struct, to_builtins
 
+from bot.learning.evidence import Evidence
 from bot.learning.max_pain import MaxPainScore
 from bot.learning.results import GuardRow, Judgement, Score
 from bot.trading.guards.probation import Probation
 from bot.trading.guards.risk_limits import RiskLimits
+from bot.trading.learned import MAGNET_ALIGNED
 
 STEP = 0.05  # a day at most
 LEAST, MOST = 0.5, 1.5
@@ -23,6 +26,7 @@ SAFETY = frozenset({Probation.name, RiskLimits.name})
 
 class Kind(StrEnum):
     INCREASE_CONVICTION = "INCREASE_CONVICTION"
+    REDUCE_CONVICTION = "REDUCE_CONVICTION"
     REVIEW_GUARD = "REVIEW_GUARD"  # it costs more than it saves: for the trader to decide
 
 
@@ -34,10 +38,11 @@ class Recommendation(Struct, frozen=True, kw_only=True):
     applied: bool = False
 
 
-def recommendations(score: Score) -> list[Recommendation]:
-    """Of a score of the whole history."""
+def recommendations(score: Score, known: Mapping[str, Evidence] | None = None) -> list[Recommendation]:
+    """Of a score of the whole history, and of what is known about strategies."""
     found = [_review(row) for row in score.guards if row.judgement is Judgement.HARMFUL and row.guard not in SAFETY]
-    return [*_conviction(score.max_pain), *found]
+    strategies = [_strategy(each) for each in (known or {}).values() if each.subject != MAGNET_ALIGNED]
+    return [*_conviction(score.max_pain), *(each for each in strategies if each.significant), *found]
 
 
 def _conviction(hits: MaxPainScore) -> list[Recommendation]:
@@ -47,9 +52,14 @@ def _conviction(hits: MaxPainScore) -> list[Recommendation]:
     evidence = to_builtins(hits)
     return [
         Recommendation(
-            type=Kind.INCREASE_CONVICTION, subject="magnet_aligned", evidence=evidence, significant=hits.significant
+            type=Kind.INCREASE_CONVICTION, subject=MAGNET_ALIGNED, evidence=evidence, significant=hits.significant
         )
     ]
+
+
+def _strategy(of: Evidence) -> Recommendation:
+    kind = Kind.INCREASE_CONVICTION if of.z is not None and of.z > 0 else Kind.REDUCE_CONVICTION
+    return Recommendation(type=kind, subject=of.subject, evidence=of.figures, significant=of.significant)
 
 
 def _review(row: GuardRow) -> Recommendation:

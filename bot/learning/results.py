@@ -23,6 +23,7 @@ class LeftOut(StrEnum):
     NOT_ALONE = "another guard refused it too"
     OTHER_RULES = "decided under one configuration, closed under another"
     NO_RESULT = "its result is not a number"
+    EXPLORED = "guards had refused it, it was taken to explore"
     ADOPTED = "adopted, not decided here"
     NO_DECISION = "its decision is not in the journal"
 

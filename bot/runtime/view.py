@@ -13,6 +13,7 @@ from bot.domain.values import TradingState
 from bot.market.book import Steps
 from bot.market.liquidations import ForcedSummary
 from bot.market.state import Market
+from bot.trading.learned import Learned
 from bot.trading.portfolio import Portfolio
 from bot.trading.state import State
 
@@ -24,12 +25,18 @@ class LiveView:
     """
 
     def __init__(
-        self, market: Market, portfolio: Portfolio, state: State, instruments: Mapping[str, Instrument]
+        self,
+        market: Market,
+        portfolio: Portfolio,
+        state: State,
+        instruments: Mapping[str, Instrument],
+        learned: Learned | None = None,
     ) -> None:
         self.now_ns = 0
         self.portfolio = portfolio
         self.market: Callable[[str], MarketView] = market.market
         self._market, self._state, self._instruments = market, state, instruments
+        self._learned = Learned() if learned is None else learned
         self._readings: dict[tuple[str, str], Reading[Any]] = {}  # of this frame
 
     def begin(self, frame: int, now_ns: int) -> None:
@@ -46,6 +53,12 @@ class LiveView:
 
     def blocked(self, instrument: str) -> str | None:
         return self._state.blocked(instrument)
+
+    def on_probation(self, instrument: str) -> str | None:
+        return self._learned.probation.get(instrument)
+
+    def learned(self, subject: str) -> float:
+        return self._learned.multiplier(subject)
 
     def instruments(self) -> Iterable[Instrument]:
         return self._instruments.values()

@@ -19,6 +19,7 @@ from bot.domain.messages import Message, OutsideSignal
 from bot.domain.ports import Guard, IdFactory, View
 from bot.domain.values import ABSTAIN, BLOCK, Decision, Signal, Verdict
 from bot.trading.exits.protection import StopParams
+from bot.trading.exploring import Exploration
 from bot.trading.guards.probation import Probation
 from bot.trading.guards.risk_limits import RiskLimits
 from bot.trading.risk import is_reversal
@@ -42,12 +43,14 @@ class Gate:
         rules: SizeRules,
         config_hash: str,
         stop: StopParams | None = None,
+        exploration: Exploration | None = None,
     ) -> None:
         missing = {Probation.name, RiskLimits.name} - {guard.name for guard in guards}
         if missing:
             raise ConfigError(f"guards {', '.join(sorted(missing))} cannot be removed: add them to the gate's guards")
         self._guards = tuple(guards)
         self._ids, self._rules, self._config_hash, self._stop = ids, rules, config_hash, stop
+        self._exploration = exploration
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.repeated = 0
 
@@ -102,16 +105,18 @@ class Gate:
         errors: list[Emit] = []
         verdicts = [self._ask(guard, signal, view, errors) for guard in self._guards]
         blind = self._blind(signal, verdicts)
-        factor = multiplier(signal, view, self._rules.sizing, blind)
+        factor = multiplier(signal, view, self._rules.sizing, blind, self._rules.true_trend)
         reversal = is_reversal(signal, view.portfolio)
         sized, distance = Sized(Decimal(0), ""), Decimal(0)
-        if not reversal and _blocker(verdicts) is None:
+        explored = not reversal and self._explores(signal, verdicts)
+        if explored or (not reversal and _blocker(verdicts) is None):
             rules = rules_now(signal, view, self._rules, self._stop)
             sized = Sized(Decimal(0), no_stop(self._stop)) if rules is None else size(signal, view, rules, factor)
             distance = Decimal(0) if rules is None else rules.stop
             if not sized.quantity:
+                explored = False
                 self._refuse_size(verdicts, sized)
-        blocker = _blocker(verdicts)
+        blocker = None if explored else _blocker(verdicts)
         decision = Decision(
             signal=signal,
             allowed=blocker is None,
@@ -120,10 +125,18 @@ class Gate:
             multiplier=factor,
             blind=blind,
             reversal=reversal,
+            explored=explored,
             quantity=sized.quantity,
             stop_distance=distance,
         )
         return [_signal_event(signal), *errors, *self._events(decision, sized, view), decision]
+
+    def _explores(self, signal: Signal, verdicts: Sequence[Verdict]) -> bool:
+        """Whether a signal that was refused, by no safety guard, is taken to learn from it."""
+        refusing = {verdict.guard for verdict in verdicts if verdict.outcome is BLOCK}
+        if self._exploration is None or not refusing or not self._exploration.takes(signal.signal_id):
+            return False
+        return not any(guard.safety for guard in self._guards if guard.name in refusing)
 
     def _ask(self, guard: Guard, signal: Signal, view: View, errors: list[Emit]) -> Verdict:
         try:
@@ -183,6 +196,7 @@ class Gate:
             "size_reason": sized.reason,
             "blind": decision.blind,
             "reversal": decision.reversal,
+            "explored": decision.explored,
             "price": text(entry_price(signal, view)),
             "stop_distance": text(decision.stop_distance or None),
             "signal_ts_ns": signal.ts_ns,

@@ -205,6 +205,7 @@ def _emit(
         "tif": order.tif,
         "trigger": order.trigger,
         "stop_distance": text(order.stop_distance),
+        "explored": order.explored,
         "order_reason": order.reason,
         "reason": reason,
         "command": command,
@@ -257,6 +258,7 @@ def order_of(data: Mapping[str, Any], instrument: str) -> Order:
         reduce_only=data["reduce_only"],
         close_position=data["close_position"],
         stop_distance=_number(data["stop_distance"]),
+        explored=data.get("explored", False),
         reason=data["order_reason"],
     )
 

@@ -72,6 +72,7 @@ class Position:
     usual_fundings: int = 0  # of the times below, how many were booked
     stop_price: Decimal | None = None  # of the stop that protects it now, as last accepted by the venue; None: none is
     adopted: bool = False  # not of our making: protected, otherwise left alone
+    explored: bool = False  # guards had refused it
 
     @property
     def quantity(self) -> Decimal:

@@ -163,6 +163,7 @@ class Positions:
             quantity=decision.quantity,
             price=limit_price(best, signal.direction, self._entry.max_slip_bps / 10_000, instrument),
             stop_distance=decision.stop_distance,
+            explored=decision.explored,
             reason=signal.strategy,
         )
 
@@ -189,6 +190,7 @@ class Positions:
             first_price=fill.price,
             stop_fraction=order.stop_distance or stop_fraction(self._stop),
             frozen=freeze(direction, order.instrument, fill.price, view, self._hold, self._true_trend),
+            explored=order.explored,
         )
 
     def _adopt(self, adopt: Adopt, view: View) -> list[Message]:
@@ -310,6 +312,7 @@ def _entered_event(position: Position, view: View) -> Emit:
         "first_price": text(position.first_price),
         "opened_ns": position.opened_ns,
         "stop_fraction": text(position.stop_fraction),
+        "explored": position.explored,
         **position.frozen.told(),
         "walls": walls_told(position.instrument, view),
     }

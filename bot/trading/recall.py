@@ -247,6 +247,7 @@ class Recall:
             first_price=Decimal(data["first_price"]),
             stop_fraction=Decimal(data["stop_fraction"]),
             frozen=_frozen(data),
+            explored=data.get("explored", False),
         )
         assert self._first_fill is not None
         self._portfolio.opened(position)

@@ -21,7 +21,9 @@ from bot.domain.ports import View
 from bot.domain.reading import ReadingState
 from bot.domain.values import Direction, RegimeLabel, Signal
 from bot.trading.correlation import Correlations
+from bot.trading.exits.hold import TrueTrendParams
 from bot.trading.exits.protection import StopParams, stop_distance
+from bot.trading.learned import learned_factor
 from bot.trading.margin import Bracket
 from bot.trading.order_limits import Exposure, Wanted, check_liquidation, check_price, exposures
 from bot.trading.risk import RiskParams, Standing, drawdown, left_today, standing
@@ -62,6 +64,9 @@ class SizeRules:
     slip: Decimal
     stop: Decimal
     correlations: Correlations = field(default_factory=Correlations, compare=False)
+    true_trend: TrueTrendParams = field(
+        default_factory=TrueTrendParams
+    )  # what makes a trade one that the magnet's multiplier is for
     brackets: Mapping[str, Sequence[Bracket]] = field(default_factory=dict)  # by instrument; else the dated sample
 
 
@@ -93,9 +98,12 @@ def no_stop(params: StopParams | None) -> str:
     )
 
 
-def multiplier(signal: Signal, view: View, params: SizingParams, blind: bool) -> float:
-    """Conviction x regime x blindness, clipped."""
+def multiplier(
+    signal: Signal, view: View, params: SizingParams, blind: bool, rule: TrueTrendParams | None = None
+) -> float:
+    """Conviction x regime x learned x blindness, clipped."""
     product = (params.ultra if _ultra(signal, view, params) else 1.0) * _regime(signal, view, params)
+    product *= learned_factor(signal, view, rule or TrueTrendParams())
     product *= params.blind if blind else 1.0
     return min(max(product, params.min_multiplier), params.max_multiplier)
 

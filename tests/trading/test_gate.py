@@ -141,6 +141,7 @@ def test_allowed() -> None:
         "size_reason": "risk budget",
         "blind": False,
         "reversal": False,
+        "explored": False,
         "price": "65000.5",
         "stop_distance": "0.01",
         "signal_ts_ns": NOW,

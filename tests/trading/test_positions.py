@@ -206,6 +206,7 @@ def test_what_is_frozen_at_the_first_fill_is_journaled_then() -> None:
         "signal_id": "S1",
         "direction": "long",
         "first_price": "65000.5",
+        "explored": False,
         "opened_ns": NOW + 2 * NS,
         "stop_fraction": "0.01",
         "regime": "TREND",

@@ -104,7 +104,7 @@ class Opening:
 def opened_event(plan: Plan, position: Position, waits_for: Data | None) -> Emit:
     """`waits_for` is the touch that starts break-even; distances are in price units."""
     distance = {"break_even": waits_for, "liquidation_distance": text(plan.liquidation_distance)}
-    data = {**_state(plan, position), **position.frozen.told(), **distance}
+    data = {**_state(plan, position), **position.frozen.told(), **distance, "explored": position.explored}
     because = f"decision:{position.signal_id}"
     return position.event("POSITION_OPENED", "exits", data, key=position.position_id, because=because)
 

@@ -1,7 +1,7 @@
 """Guard `probation`: symbols that may not be traded for now.
 
-The list is the operator's own; symbols that learning puts on probation will be added to it. A safety guard: it cannot be
-switched off and never abstains.
+The list is the operator's own; learning adds symbols to it and takes its own away again (product 8). A safety guard: it cannot
+be switched off and never abstains.
 """
 
 from __future__ import annotations
@@ -39,4 +39,7 @@ class Probation(GuardBase[ProbationParams]):
         unified = view.instrument(signal.instrument).unified
         if unified in self.params.symbols:
             return self.verdict(Finding(Outcome.BLOCK, f"{unified} is on probation"))
+        reason = view.on_probation(signal.instrument)
+        if reason is not None:
+            return self.verdict(Finding(Outcome.BLOCK, f"{unified} is on probation: {reason}"))
         return self.verdict(Finding(Outcome.PASS))

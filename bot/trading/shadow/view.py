@@ -52,6 +52,12 @@ class FacedView:
     def blocked(self, instrument: str) -> str | None:
         return self.of.blocked(real(instrument))
 
+    def on_probation(self, instrument: str) -> str | None:
+        return self.of.on_probation(real(instrument))
+
+    def learned(self, subject: str) -> float:
+        return self.of.learned(subject)
+
     def instruments(self) -> Iterable[Instrument]:
         return self.of.instruments()
 
