@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
+from bot.api.access import Access, same_origin
 from bot.api.sections import Section, encode
 from bot.runtime.supervisor import supervise
 
@@ -40,8 +40,8 @@ HEADERS = {
 
 
 class _Client:
-    def __init__(self, socket: web.WebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(self, socket: web.WebSocketResponse, *, may_act: bool) -> None:
+        self.socket, self.may_act = socket, may_act
         self.news = asyncio.Event()
         self.cursors: dict[str, Any] = {}
         self.sent = 0
@@ -56,8 +56,10 @@ class Cockpit:
         inspect: Callable[[Callable[[], None]], Awaitable[None]],
         now: Callable[[], tuple[int, dict[str, Any]]],
         idle: Callable[[], None],
+        access: Access,
     ) -> None:
         """`idle` is called once a second while nobody watches."""
+        self._access = access
         self._sections, self._inspect, self._now, self._idle = dict(sections), inspect, now, idle
         self._clients: set[_Client] = set()
         self._seq = 0
@@ -90,6 +92,8 @@ class Cockpit:
             section.look()
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
+        if "login" in request.query:
+            return self._access.enter(request.query["login"])
         return web.FileResponse(STATIC / "index.html")
 
     def _answer(self, name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -104,14 +108,14 @@ class Cockpit:
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """Pages of this very address only: any other page in a browser could open a socket to it as well."""
-        if not _same_origin(request):
+        if not same_origin(request):
             raise web.HTTPForbidden(text="a socket is for the page of this address only: its Origin must be the same")
         if len(self._clients) >= CLIENTS:
             raise web.HTTPServiceUnavailable(text=f"{CLIENTS} pages are open: close one")
         socket = web.WebSocketResponse(
             heartbeat=HEARTBEAT_S, timeout=CLOSE_S, max_msg_size=MESSAGE_LIMIT, compress=False
         )
-        client = _Client(socket)
+        client = _Client(socket, may_act=self._access.actions and self._access.session(request) is not None)
         self._clients.add(client)
         try:
             await socket.prepare(request)
@@ -145,7 +149,7 @@ class Cockpit:
 
     def _frame(self, client: _Client) -> bytes:
         """What is new to this client, put together from what was encoded once for all."""
-        sections = []
+        sections = [] if client.sent else [b'"actions":' + encode({"allowed": client.may_act})]
         for name, section in self._sections.items():
             news, client.cursors[name] = section.news(client.cursors.get(name))
             if news is not None:
@@ -154,11 +158,6 @@ class Cockpit:
         head = {"type": "tick" if client.sent else "snap", "seq": self._seq, "engine_ns": engine_ns, "ages": ages}
         client.sent += 1
         return encode(head)[:-1] + b',"sections":{' + b",".join(sections) + b"}}"
-
-
-def _same_origin(request: web.Request) -> bool:
-    origin = urlsplit(request.headers.get("Origin", ""))
-    return origin.scheme in ("http", "https") and origin.netloc == request.host
 
 
 async def _until_closed(socket: web.WebSocketResponse) -> None:

@@ -8,7 +8,6 @@ web page in a browser cannot reach the API under another name (DNS rebinding).
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -19,12 +18,14 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from bot.api.access import TOKEN_NEEDED, TWO_STEPS, Access
 from bot.api.answers import Answers
 from bot.api.cockpit import HEADERS, Cockpit
 from bot.api.ledger import LiveLedger
 from bot.api.requests import ApplyBody, BlockBody, CloseBody, SignalRequest, StopBody, UndoBody, body_of
 from bot.api.snapshot import Live
 from bot.domain.errors import ConfigError, JournalError
+from bot.domain.events import Emit
 from bot.domain.messages import (
     ApplyRequest,
     BlockRequest,
@@ -43,6 +44,10 @@ from bot.journal.writer import Journal
 from bot.learning.table import question
 
 BODY_LIMIT = 64 * 1024
+ACTS = frozenset(
+    {"pause", "resume", "close", "stop", "block", "kill", "flatten", "learn/run", "learn/apply", "learn/undo"}
+)
+"""Journaled with who asked; a signal tells of itself."""
 DECIDED_WITHIN_S = 2.0
 EVENTS_PAGE = 5_000
 BUSY_FRAMES = 200  # in the account lane, and events not yet on disk: over these no further signal is taken in
@@ -63,12 +68,12 @@ class ApiServer:
         journal: Journal,
         operator: Callable[[bytes], None],
         instruments: Mapping[str, str],
-        token: str,
+        access: Access,
         cockpit: Cockpit | None = None,
     ) -> None:
         """`instruments` maps unified symbols to instrument ids."""
         self._live, self._answers, self._journal, self._operator = live, answers, journal, operator
-        self._instruments, self._token = dict(instruments), token
+        self._instruments, self._access = dict(instruments), access
         self._ledger = LiveLedger(journal, lambda: live.engine.now_ns)
         self._cockpit = cockpit
         self._runner: web.AppRunner | None = None
@@ -78,7 +83,8 @@ class ApiServer:
     async def start(self, host: str, port: int) -> str:
         """Listen; port 0 takes a free one. Returns the address. Raises ConfigError when it cannot listen there."""
         app = web.Application(
-            middlewares=[self._only_our_host, self._need_token, self._errors], client_max_size=BODY_LIMIT
+            middlewares=[self._only_our_host, self._only_who_may, self._errors, self._journaled],
+            client_max_size=BODY_LIMIT,
         )
         app.add_routes(self._routes())
         app.on_response_prepare.append(_guard)
@@ -124,6 +130,8 @@ class ApiServer:
             web.get("/livez", self._livez),
             web.get("/readyz", self._readyz),
             web.get("/healthz", self._readyz),
+            web.post("/api/link", self._link),
+            web.post("/api/prepare", self._prepare),
             web.post("/api/signals", self._signal),
             web.post("/api/pause", self._act(PauseRequest)),
             web.post("/api/resume", self._act(ResumeRequest)),
@@ -176,6 +184,39 @@ class ApiServer:
     async def _readyz(self, request: web.Request) -> web.Response:
         ready = await self._live.engine.inspect(lambda: self._live.view.state == "ACTIVE")
         return _json({"ready": ready}, status=200 if ready else 503)
+
+    # --- the page ---
+
+    async def _link(self, request: web.Request) -> web.Response:
+        """The query of a new address for the page; for programs with the token."""
+        if not self._access.has_token(request):
+            raise web.HTTPForbidden(text=TOKEN_NEEDED)
+        if self._cockpit is None:
+            raise web.HTTPConflict(text="there is no page: cockpit.enabled is off")
+        return _json({"query": self._access.link()}, status=201)
+
+    async def _prepare(self, request: web.Request) -> web.Response:
+        """First of two steps of the page: what stands now, and what confirms the action."""
+        wanted = msgspec.json.decode(await request.read(), type=dict[str, Any])
+        action = wanted.pop("action", None)
+        if not isinstance(action, str) or action not in TWO_STEPS:
+            raise ValueError(f"action must be one of {', '.join(sorted(TWO_STEPS))}, got {action!r}")
+        return _json(self._access.prepare(action, wanted, await self._standing(wanted)))
+
+    async def _standing(self, body: Any) -> dict[str, Any]:
+        """What an action is about to change; without what moves by itself."""
+        wanted = body.get("symbol") if isinstance(body, dict) else None
+        live = self._live
+
+        def look() -> dict[str, Any]:
+            shown = ("symbol", "direction", "quantity", "entry_price", "stop_price")
+            held = [{key: each.get(key) for key in shown} for each in live.projection.positions()]
+            return {
+                "state": str(live.view.state),
+                "positions": [each for each in held if wanted in (None, each["symbol"])],
+            }
+
+        return await live.engine.inspect(look)
 
     # --- acting ---
 
@@ -314,14 +355,26 @@ class ApiServer:
         return await handler(request)
 
     @web.middleware
-    async def _need_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not self._loopback or request.method not in ("GET", "HEAD"):
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._token.encode()):
-                return _error(
-                    401,
-                    "this needs 'Authorization: Bearer TOKEN'; the token is what api.token is set to, else in the data folder (api-token)",
-                )
+    async def _only_who_may(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = self._access.refusal(request, looks_freely=self._loopback)
+        return await handler(request) if refused is None else _error(*refused)
+
+    @web.middleware
+    async def _journaled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every act is told with who asked and from where; the page's wait for their confirmation."""
+        action = request.path.removeprefix("/api/")
+        if request.method != "POST" or action not in ACTS:
+            return await handler(request)
+        session = None if self._access.has_token(request) else self._access.session(request)
+        body = _decoded(await request.read())
+        if session is not None and action in TWO_STEPS:
+            problem = self._access.confirmed(request, body, await self._standing(body))
+            if problem:
+                raise web.HTTPConflict(text=problem)
+        asked = {"action": action, "by": "token" if session is None else f"cockpit {session}", "body": body}
+        emit = Emit(kind="OPERATOR_ACT", source="api", data={**asked, "from": request.remote})
+        with suppress(JournalError):  # a full one must not keep anybody from closing
+            await self._live.engine.inspect(lambda: self._live.engine.note(emit))
         return await handler(request)
 
     @web.middleware
@@ -338,6 +391,14 @@ class ApiServer:
 
 async def _guard(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
+
+
+def _decoded(body: bytes) -> Any:
+    """None for what is no JSON: whether that matters is the handler's business."""
+    try:
+        return msgspec.json.decode(body or b"{}")
+    except msgspec.MsgspecError:
+        return None
 
 
 def _can_be_price(price: Decimal) -> bool:

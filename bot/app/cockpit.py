@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.api.access import Access
 from bot.api.cockpit import Cockpit
 from bot.api.sections import Chart, Equity, Events, Section, Whole
 from bot.api.snapshot import Live
@@ -19,14 +20,18 @@ REMEMBERED = 5_000  # events read back from the journal when a session begins
 class CockpitParts:
     """`on_events` must see every event, also those of earlier sessions that `recall` reads."""
 
-    def __init__(self, live: Live, journal: Journal) -> None:
+    def __init__(self, live: Live, journal: Journal, access: Access) -> None:
         self._live, self._journal = live, journal
         ids = {each.unified: each.id for each in live.view.instruments()}
         self._events = Events()
         self._chart = Chart(list(ids), lambda symbol, count: live.view.candles(ids[symbol], count))
         self._equity = Equity(lambda: live.engine.now_ns, live.portfolio.equity_usd)
         self.cockpit = Cockpit(
-            self._sections(), live.engine.inspect, lambda: (live.engine.now_ns, live.ages()), self._equity.sample
+            self._sections(),
+            live.engine.inspect,
+            lambda: (live.engine.now_ns, live.ages()),
+            self._equity.sample,
+            access,
         )
 
     def on_events(self, events: Sequence[Event]) -> None:
@@ -47,6 +52,7 @@ class CockpitParts:
             "readings": Whole(live.all_readings),
             "health": Whole(lambda: live.health(journal.stats())),
             "depth": Whole(live.depth),
+            "learning": Whole(live.learning),
             "equity": Whole(self._equity),
             "events": self._events,
             "chart": self._chart,

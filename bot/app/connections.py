@@ -63,6 +63,9 @@ class DeribitSettings(DeribitParams):
 
 class CockpitSettings(Params):
     enabled: bool = Field(True, description="the page on the API's address; the API itself is always on")
+    actions: bool = Field(
+        False, description="the page may act: pause, resume, close, flatten, kill, learned multipliers"
+    )
 
 
 class ApiSettings(Params):

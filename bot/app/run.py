@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Protocol, TypeVar
 
 from bot import __version__
+from bot.api.access import Access
 from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
@@ -252,11 +253,12 @@ class _Session:
         given = settings.api.token
         self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"
         token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
-        self._cockpit = CockpitParts(self._live, journal) if settings.cockpit.enabled else None
+        self._access = Access(token, actions=settings.cockpit.actions)
+        self._cockpit = CockpitParts(self._live, journal, self._access) if settings.cockpit.enabled else None
         page = None if self._cockpit is None else self._cockpit.cockpit
         if self._cockpit is not None:
             parts.engine.add_observer(self._cockpit.on_events)
-        self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, token, page)
+        self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, self._access, page)
         self._reason = ""
 
     async def play(self, lock: InstanceLock, notices: list[str], screen: bool) -> None:
@@ -270,7 +272,8 @@ class _Session:
         try:
             lock.publish(url)
             problems = self._played.problems if isinstance(self._played, PublicMarket) else ()
-            page = () if self._cockpit is None else (f"cockpit on {url}/",)
+            login = self._access.link() if settings.cockpit.actions else ""
+            page = () if self._cockpit is None else (f"cockpit on {url}/{login}",)
             told = (*self._restart.told(), f"API on {url}, token {self._token_from}", *page)
             for line in (what, *problems, *told, *notices):
                 logs.say(line)

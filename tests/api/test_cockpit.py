@@ -15,6 +15,7 @@ from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestServer
 
 from bot.api import cockpit
+from bot.api.access import Access
 from bot.api.cockpit import CLIENTS, MESSAGE_LIMIT, Cockpit
 from bot.api.sections import BARS_SHOWN, Chart, Equity, Events, Whole
 from bot.domain.events import Event
@@ -125,7 +126,11 @@ class Served:
     def __init__(self) -> None:
         self.value: Any = 1
         self.cockpit = Cockpit(
-            {"value": Whole(lambda: self.value)}, self._inspect, lambda: (7, {"feed": 0.5}), lambda: None
+            {"value": Whole(lambda: self.value)},
+            self._inspect,
+            lambda: (7, {"feed": 0.5}),
+            lambda: None,
+            Access("token", actions=False),
         )
         app = web.Application()
         app.add_routes(self.cockpit.routes())

@@ -2,7 +2,7 @@
 // serves once, then the trader types the word that names the act. Where the server does not offer actions (section `actions`)
 // there are no buttons: the page is read-only.
 //
-//   POST /api/prepare {action, ...body} -> {nonce, confirm, state}, then POST /api/<action> {...body, nonce, confirm}
+//   POST /api/prepare {action, ...body} -> {nonce, confirm, state}, then POST /api/<action> body with X-Nonce and X-Confirm
 
 import { html, useEffect, useRef, useState } from "./lib.js";
 import { tell } from "./server.js";
@@ -55,11 +55,11 @@ function Steps({ of, close }) {
     promise.then(done, (error) => setStep({ ...step, busy: false, error: error.message }));
   };
   const done = () => setStep({ said: `${title}: accepted. The log shows what came of it.` });
-  const send = (extra) => attempt(tell(`/api/${of.action}`, { ...of.body, ...extra }), done);
+  const send = (confirmation) => attempt(tell(`/api/${of.action}`, of.body, confirmation), done);
   const prepare = () => (plain ? send({}) : attempt(tell("/api/prepare", { action: of.action, ...of.body }), (answer) => setStep({ prepared: answer })));
   const submit = (event) => {
     event.preventDefault();
-    if (step.prepared) send({ nonce: step.prepared.nonce, confirm: typed });
+    if (step.prepared) send({ "X-Nonce": step.prepared.nonce, "X-Confirm": typed });
     else prepare();
   };
   return html`<form method="dialog" onSubmit=${submit}>

@@ -4,8 +4,8 @@ export async function ask(path) {
   return answerOf(await fetch(path, { credentials: "same-origin" }));
 }
 
-export async function tell(path, body) {
-  const headers = { "Content-Type": "application/json", "X-CSRF": "cockpit" };
+export async function tell(path, body, confirmation = {}) {
+  const headers = { "Content-Type": "application/json", "X-CSRF": "cockpit", ...confirmation };
   return answerOf(await fetch(path, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify(body) }));
 }
 
