@@ -279,6 +279,9 @@ _TELL: dict[str, Callable[[Event], str | None]] = {
     "RECOMMENDATION": _recommended,
     "ADJUSTMENT": _adjustment,
     "MAX_PAIN_RESULT": _max_pain,
+    "MAX_PAIN_WINDOW": lambda e: (
+        f"MAX-PAIN of {e.symbol} at {e.data['max_pain']} is watched for {(e.data['ends_ns'] - e.data['began_ns']) / NS / 60:.0f} min"
+    ),
     "DISCREPANCY": lambda e: f"DISCREPANCY: {e.data['reason']}",
     "ENGINE_STARTED": lambda e: (
         f"engine started, session {e.data['session']}, {e.data['venue']} {e.data['tape']}, config {e.data['config_hash']}"

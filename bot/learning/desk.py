@@ -50,7 +50,7 @@ class Learning:
         rules: str,
         equity_usd: Callable[[], Decimal],
     ) -> None:
-        self._symbols, self._params, self._rules, self._equity_usd = dict(symbols), params, rules, equity_usd
+        self._symbols, self._params, self.rules, self._equity_usd = dict(symbols), params, rules, equity_usd
         self._learned = learned
         self.ledger = Ledger()
         self.multipliers = Multipliers(learned.multipliers)
@@ -156,7 +156,7 @@ class Learning:
         whole, known = self._score(now_ns), evidence(self.ledger, now_ns)
         found = recommendations(whole, known)
         window = Window(name="last 4 h", begins_ns=max(now_ns - BLOCK_NS, 0), ends_ns=now_ns)
-        lately = score(self.ledger, rules=self._rules, window=window, now_ns=now_ns)
+        lately = score(self.ledger, rules=self.rules, window=window, now_ns=now_ns)
         answers: list[Message] = []
         for symbol in list(self._symbols):
             answers += self._look(symbol, now_ns)
@@ -174,13 +174,13 @@ class Learning:
         return [*events, *answers]
 
     def _score(self, now_ns: int) -> Score:
-        return score(self.ledger, rules=self._rules, now_ns=now_ns)
+        return score(self.ledger, rules=self.rules, now_ns=now_ns)
 
     def _revert(self, now_ns: int) -> list[Emit]:
         answers = []
         for subject, steps in list(self.multipliers.steps.items()):
             since = since_change(self.ledger, subject, steps[-1].at_ns, now_ns)
-            reason = turned(steps, since, self._rules)
+            reason = turned(steps, since, self.rules)
             if reason:
                 before = self.multipliers.revert(subject)
                 figures = {"n": since.n, "mean": since.mean, "lo": since.lo, "hi": since.hi}
@@ -212,7 +212,7 @@ class Learning:
         return self._step(known, now_ns, "operator", request.request_id)
 
     def _step(self, known: Evidence, now_ns: int, by: str, request_id: str | None = None) -> Emit:
-        step = self.multipliers.next(known, now_ns, self._rules)
+        step = self.multipliers.next(known, now_ns, self.rules)
         self.multipliers.make(known.subject, step)
         data = {"before": step.before, "after": step.after, "rules": step.rules, "by": by, "reason": ""}
         data |= {"evidence": known.figures, "significant": known.significant, "applied": True, **_asked(request_id)}
@@ -280,7 +280,7 @@ class Learning:
     def answer(self, now_ns: int) -> Data:
         """A copy of where it stands, for the API and the page."""
         adjustments, probation = self.in_force()
-        score = self.ledger.max_pain.score(self._rules, now_ns)
+        score = self.ledger.max_pain.score(self.rules, now_ns)
         return {
             "auto_apply": self._params.auto_apply,
             "explore_share": self._params.explore_share,
@@ -319,8 +319,8 @@ def learning_of(events: Iterable[Event]) -> Data:
         data, now_ns = event.data, event.ts
         if event.kind == "ENGINE_STARTED":
             if data.get("life") in (None, data.get("session")):  # a new account
-                desk = _empty(data["config_hash"])
-            desk._rules = data["config_hash"]
+                desk = _empty("")
+            desk.rules = data.get("config_hash", desk.rules)
         desk.recall(event)
     return {"running": False, **desk.answer(now_ns)}
 

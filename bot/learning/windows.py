@@ -59,13 +59,13 @@ class Windows:
     def opened(self, event: Event, instrument: str, view: View) -> list[Message]:
         """Of a position or a shadow."""
         data = {**event.data, **self._entered.pop(event.data["position_id"], {})}
-        began_ns, price = data.get("opened_ns", event.ts), Decimal(data.get("first_price") or data["entry_price"])
-        gap = data.get("max_pain_gap_pct")
+        began_ns, gap = data.get("opened_ns", event.ts), data.get("max_pain_gap_pct")
         exact = None if gap is None else Decimal(str(gap))
         expiry = data.get("max_pain_expiry")
         if no_hit(data.get("true_trend", False), data.get("magnet"), exact, expiry, began_ns) is not None:
             return []
         assert expiry is not None
+        price = Decimal(data.get("first_price") or data["entry_price"])
         sigma, source = volatility(instrument, expiry, view)
         ends_ns, max_pain = window_end_ns(began_ns, data["min_hold_s"], expiry), Decimal(data["max_pain_at_entry"])
         chance = hit_chance(float(price), float(max_pain), sigma, (ends_ns - began_ns) / NS)
