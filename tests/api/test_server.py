@@ -23,7 +23,7 @@ ACTING = ("/api/signals", "/api/pause", "/api/resume", "/api/close")
 LOOKING = (
     *("/api/status", "/api/positions", "/api/orders", "/api/signals", "/api/readings", "/api/health", "/api/events"),
     *("/api/guards", "/api/guards?by=strategy,symbol,direction&window=7d"),
-    *("/api/depth", "/api/chart", "/api/equity"),
+    *("/api/depth", "/api/learning", "/api/chart", "/api/equity"),
     *("/livez", "/readyz", "/healthz", f"/api/why?q={SYMBOL}"),
 )
 
