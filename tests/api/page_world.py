@@ -577,8 +577,8 @@ class Served:
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        self.sockets.append(socket)  # first: what is said once the page has drawn must reach it
         await socket.send_str(orjson.dumps(self.first).decode())
-        self.sockets.append(socket)
         async for message in socket:
             if message.type is WSMsgType.ERROR:
                 break
