@@ -31,6 +31,7 @@ from tests.browser import Browser, Page, browser
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TABS = ("overview", "chart", "analytics", "guards", "why", "learning", "health", "log")
+CHARTS_DRAWN = "[...document.querySelectorAll('.plot')].every(it => it.drawn)"
 WIDE, PHONE = (1440, 900), (390, 844)
 
 
@@ -51,6 +52,7 @@ async def opened(
         await page.theme("dark")
         await page.open(f"{served.url}#{tab}")
         await page.until(f"document.querySelector('main[data-tab={tab.partition('/')[0]}]')?.dataset.frames > 0")
+        await page.until(CHARTS_DRAWN)
         yield page, served
         assert page.foreign(served.url) == []
         assert page.errors == []

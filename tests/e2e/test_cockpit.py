@@ -57,6 +57,7 @@ async def shown(chrome: Browser, engine: Engine, tab: str) -> Page:
     await page.theme("dark")
     await page.open(f"{engine.url}/#{tab}")
     await page.until(f"document.querySelector('main[data-tab={tab}]')?.dataset.frames > 0")
+    await page.until("[...document.querySelectorAll('.plot')].every(it => it.drawn)")
     return page
 
 
