@@ -478,8 +478,11 @@ async def test_it_follows_the_system_and_the_button(chrome: Browser, theme: str)
         candles = "document.querySelector('.plot').drawn.chart.options().layout.background.color"
         before = await page.until(candles)
         assert await page.ask("document.documentElement.dataset.theme") == theme
+        await served.say(frame("tick", 2, {}))
+        await page.until("document.querySelector('main').dataset.frames === '2'")
         await page.ask("document.querySelector('.theme').click()")
         await page.until(f"{candles} !== '{before}'")
+        assert not await page.ask("document.querySelector('main').matches('.stale')")  # at once, not with the next look
         assert await page.until("document.querySelector('.plot').drawn.parts.candles.data().length") == 240
         assert page.errors == []
         await page.close()
