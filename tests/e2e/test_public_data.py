@@ -150,8 +150,14 @@ def test_a_second_session_goes_on_with_the_account_of_the_first(venue: BinancePu
         active(first)
         until(lambda: status(first)["markets"][0]["trade_age_s"] is not None, "a trade")
         [position] = opened(first, "a")
-        until(lambda: len(first.get("/api/orders")) == 5, "its stop and four targets")
-        first.wait_for("POSITION_OPENED")
+        working = {"stop", *(f"tier_{number}" for number in range(1, 5))}
+        until(
+            lambda: {e["data"]["leg"] for e in first.get("/api/events?kinds=ORDER_ACK")} >= working,
+            "word of its orders",
+        )
+        first.wait_for(
+            "POSITION_OPENED"
+        )  # and all that is on the disk: what the venue accepted without a trace is not there
         first.process.kill()
         first.process.wait()
     with Engine(tmp_path / "data", *options, **QUICK, **venue.settings) as second:
