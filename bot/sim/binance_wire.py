@@ -14,7 +14,7 @@ from bot.domain.reading import Reading
 from bot.domain.values import MS, NS
 from bot.exchanges.binance import SNAPSHOT_STREAM, VENUE
 from bot.market.readings import encode_reading, rule_of
-from bot.sim.events import Best, Depth, Event, Mark, Rung, Snapshot, Told, Trade
+from bot.sim.events import Best, Depth, Event, Forced, Mark, Rung, Snapshot, Told, Trade
 from bot.sim.scenario import Coin
 
 _KEPT = 50_000  # texts of prices or sizes, so that a long tape does not fill the memory
@@ -72,6 +72,14 @@ class _CoinWire:
             f'"T":{event.funding_ms}}}}}'
         )
 
+    def forced(self, event: Forced) -> str:
+        side, price, size = "BUY" if event.buys else "SELL", self._price[event.ticks], self._size[event.lots]
+        return (
+            f'{{"stream":"{self._stream}@forceOrder","data":{{"e":"forceOrder","E":{event.ms + _SENT_MS},"o":{{'
+            f'"s":"{self._symbol}","S":"{side}","o":"LIMIT","f":"IOC","q":"{size}","p":"{price}","ap":"{price}",'
+            f'"X":"FILLED","l":"{size}","z":"{size}","T":{event.ms}}}}}}}'
+        )
+
     def snapshot(self, event: Snapshot) -> str:
         return (
             f'{{"stream":"{self._stream}{SNAPSHOT_STREAM}","data":{{"lastUpdateId":{event.last_id},'
@@ -101,6 +109,7 @@ _RENDERERS: dict[type, Callable[[_CoinWire, Any], str]] = {
     Trade: _CoinWire.trade,
     Best: _CoinWire.best,
     Mark: _CoinWire.mark,
+    Forced: _CoinWire.forced,
     Snapshot: _CoinWire.snapshot,
 }
 

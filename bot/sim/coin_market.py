@@ -8,12 +8,13 @@ traded is what is there. Which way such a trade goes says nothing about the next
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import log, sqrt
+from math import exp, log, sqrt
 from random import Random
 from typing import Protocol
 
 from bot.domain.values import MS
-from bot.sim.events import Best, Depth, Event, Mark, Snapshot, Trade
+from bot.sim.events import Best, Depth, Event, Forced, Mark, Snapshot, Trade
+from bot.sim.forcing import Forcing
 from bot.sim.history import bars_of
 from bot.sim.ladder import Ladder
 from bot.sim.outside import Outside
@@ -29,6 +30,7 @@ _TREND_LEAN = 0.06  # the same, for each standard deviation of a trend's drift
 _REFRESHED_PER_S = 4.0
 _SNAPSHOT_PCT = 1.0  # the whole book is told again when price has moved this far
 _ORDER_SIZES = 1024
+_EXCITED_S = 2.0  # for how long an order brings about others
 
 
 class Common(Protocol):
@@ -38,7 +40,7 @@ class Common(Protocol):
 
 
 class CoinMarket:
-    """One coin's market. `price`, `bids` and `asks` are its present state, between two events."""
+    """One coin's market. `price`, `bids`, `asks` and `walls` are its present state, between two events."""
 
     def __init__(self, scenario: Scenario, index: int, common: Common) -> None:
         self.scenario, self.coin, self._common = scenario, scenario.coins[index], common
@@ -56,10 +58,10 @@ class CoinMarket:
         self.asks = Ladder(self.coin, 1, self.price.ticks + self.coin.spread_ticks, rng)
         self.bids = Ladder(self.coin, -1, -self.price.ticks, rng)
         self.outside = Outside(scenario, self.coin, Random(f"{seed}:outside"))
+        self._excited = 0.0  # orders a second that earlier ones bring about
+        self._forcing = Forcing(self.coin, Random(f"{seed}:forced")) if scenario.liquidations else None
         self._flow(Random(f"{seed}:flow"))
-        self._walls = Walls(
-            [w for w in scenario.walls if w.symbol == self.coin.symbol], self.coin, self.bids, self.asks
-        )
+        self.walls = Walls([w for w in scenario.walls if w.symbol == self.coin.symbol], self.coin, self.bids, self.asks)
         self._update_id = self._told_id = 1_000_000 + index
         self._trade_id = 0
         self._snapshot_at = self.price.ticks
@@ -99,7 +101,7 @@ class CoinMarket:
     def _step(self, step: int, at_ms: int) -> list[Event]:
         told: list[Event] = []
         asked = self.price.step(self._common.at(step))
-        move = self._walls.allowed(asked)
+        move = self.walls.allowed(asked)
         if move != asked:
             told += self._run_into_wall(asked > 0, at_ms)
         if move:
@@ -121,7 +123,7 @@ class CoinMarket:
 
     def _run_into_wall(self, upward: bool, at_ms: int) -> list[Event]:
         ladder = self.asks if upward else self.bids
-        lots = self._walls.hit(ladder)
+        lots = self.walls.hit(ladder)
         return [self._trade(at_ms, ladder.touch * ladder.sign, lots, upward)] if lots else []
 
     def _reconsider(self) -> None:
@@ -186,7 +188,23 @@ class CoinMarket:
         return Trade(self.coin.symbol, at_ms, self._trade_id, ticks, lots, buys)
 
     def _gap_ms(self) -> float:
-        return -1000.0 * log(1.0 - self._chance()) / (self.coin.trades_per_s * sqrt(self.price.heat))
+        per_s = self.coin.trades_per_s * sqrt(self.price.heat)
+        if self.scenario.clustering:
+            return self._clustered_ms(per_s)
+        return -1000.0 * log(1.0 - self._chance()) / per_s
+
+    def _clustered_ms(self, per_s: float) -> float:
+        """A Hawkes process of that mean rate, by thinning (Ogata 1981, IEEE Transactions on Information Theory 27:23)."""
+        share, gap_s = self.scenario.clustering, 0.0
+        own = per_s * (1 - share)
+        while True:
+            bound = own + self._excited
+            wait_s = -log(1.0 - self._chance()) / bound
+            gap_s += wait_s
+            self._excited *= exp(-wait_s / _EXCITED_S)
+            if self._chance() * bound <= own + self._excited:
+                self._excited += share / _EXCITED_S
+                return 1000.0 * gap_s
 
     # --- once a second ---------------------------------------------------------------------------------------------
 
@@ -195,10 +213,25 @@ class CoinMarket:
         share = 1 / _LEAN_MEMORY_S
         self._lean += _LEAN_SD * sqrt(2 * share) * self._gauss(0.0, 1.0) - share * self._lean
         self._lean_of_trend = _TREND_LEAN * self.price.lean
-        self._walls.tend(second, self.mid)
-        told: list[Event] = list(self.outside.told(second, at_ms, self.mid, self.price))
+        self.walls.tend(second, self.mid)
+        told: list[Event] = [] if self._forcing is None else self._force(self._forcing, at_ms)
+        told += self.outside.told(second, at_ms, self.mid, self.price)
         if second % self.scenario.mark_s == 0:
             told.append(self._mark(at_ms))
+        return told
+
+    def _force(self, forcing: Forcing, at_ms: int) -> list[Event]:
+        """Positions that a fast move closes: their orders trade at the best price, and what they held is open no more."""
+        told: list[Event] = []
+        for wanted in forcing.lots(self.mid):
+            ladder = self.asks if wanted > 0 else self.bids
+            lots, ticks = ladder.take(abs(wanted)), ladder.touch * ladder.sign
+            if lots:
+                told += [self._trade(at_ms, ticks, lots, wanted > 0)]
+                told += [Forced(self.coin.symbol, at_ms, ticks, lots, wanted > 0)]
+                self.outside.closed(lots * float(self.coin.step * self.coin.price))
+        if told and self.scenario.quotes:
+            told.append(self._best(at_ms))
         return told
 
     def _mark(self, at_ms: int) -> Mark:

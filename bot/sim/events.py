@@ -64,6 +64,16 @@ class Mark(Struct, frozen=True, gc=False):
     funding_ms: int
 
 
+class Forced(Struct, frozen=True, gc=False):
+    """A position that the venue closed: its order took `lots` at about `ticks`. Its trades are told as any other."""
+
+    symbol: str
+    ms: int
+    ticks: int
+    lots: int
+    buys: bool
+
+
 class Told(Struct, frozen=True, gc=False):
     """A reading that a provider would give, by the names of `market/readings.py`."""
 
@@ -74,4 +84,4 @@ class Told(Struct, frozen=True, gc=False):
     value: Any
 
 
-Event = Snapshot | Depth | Trade | Best | Mark | Told
+Event = Snapshot | Depth | Trade | Best | Mark | Forced | Told

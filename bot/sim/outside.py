@@ -32,10 +32,20 @@ class Outside:
     def __init__(self, scenario: Scenario, coin: Coin, rng: Random) -> None:
         self._coin, self._key, self._rng = coin, coin.instrument.id, rng
         self._oi = deque([1.0] * 6, maxlen=6)  # of the last minutes, the oldest five minutes old
+        self._closed_usd = 0.0  # by force, since the last minute was told
         self._crowd = 1.5
         self._premium = 1e-4
         self._pain_of: Segment | None = None
         self._pain = Decimal(0)
+
+    @property
+    def open_interest(self) -> float:
+        """Now, in multiples of the coin's usual one."""
+        return self._oi[-1]
+
+    def closed(self, usd: float) -> None:
+        """Positions were closed by force: they are open no more."""
+        self._closed_usd += usd
 
     def told(self, second: int, at_ms: int, mid: float, price: Price) -> Iterator[Told]:
         """What is published at this second; `mid` in ticks."""
@@ -56,7 +66,8 @@ class Outside:
     def _open_interest(self, price: Price) -> OiDelta:
         """Grows while a trend goes on, else wanders."""
         grows = 3e-4 if price.segment.motion is Motion.TREND else 0.0
-        self._oi.append(self._oi[-1] * exp(grows + self._rng.gauss(0.0, 2e-4)))
+        lost, self._closed_usd = self._closed_usd / self._coin.open_interest_usd, 0.0
+        self._oi.append((self._oi[-1] - lost) * exp(grows + self._rng.gauss(0.0, 2e-4)))
         return OiDelta(pct=round((self._oi[-1] / self._oi[0] - 1) * 100, 4))
 
     def _crowding(self) -> LongShort:
@@ -67,7 +78,7 @@ class Outside:
     def _max_pain(self, at_ms: int, spot: Decimal, segment: Segment) -> MaxPain:
         """The strike nearest to where the segment wants it; it stays there until the next segment."""
         if segment is not self._pain_of:
-            strike = _strike(spot)
+            strike = strike_apart(spot)
             wanted = spot * (1 + Decimal(str(segment.max_pain_pct)) / 100)
             self._pain_of, self._pain = segment, max(strike, round(wanted / strike) * strike)
         return MaxPain(price=self._pain, expiry=_expiry(at_ms), notional_usd=Decimal(2_000_000_000))
@@ -85,8 +96,8 @@ class Outside:
         return LiquidationCluster(price=price, usd=Decimal(round(oi_usd * share)), side=side)
 
 
-def _strike(spot: Decimal) -> Decimal:
-    """How far apart strikes lie at this price: 1, 2 or 5 times a power of ten."""
+def strike_apart(spot: Decimal) -> Decimal:
+    """How far apart strikes of options lie at this price: 1, 2 or 5 times a power of ten."""
     wanted = spot / _STRIKES
     power = Decimal(10) ** wanted.adjusted()
     return next(power * times for times in (5, 2, 1) if power * times <= wanted)

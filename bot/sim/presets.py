@@ -147,9 +147,57 @@ def _many() -> dict[str, Any]:
     return {"seconds": _HOUR_S, "segments": _DAY, "coins": coins, "depth_ms": 500}
 
 
+def _demo() -> dict[str, Any]:
+    """What a newcomer sees: short trends to either side with walls in their way, forced orders and crowds."""
+    coins = tuple(structs.replace(coin, shift=index * 2) for index, coin in enumerate(COINS[:5]))
+    return {
+        "seconds": 24 * _HOUR_S,
+        "segments": _DEMO,
+        "history": _hours(12, Motion.TREND, drift_bps_h=45, volatility=0.6),
+        "coins": coins,
+        "walls": tuple(wall for coin in coins for wall in _demo_walls(coin)),
+        "depth_ms": 100,
+        "mark_s": 1,
+        "quotes": True,
+        "clustering": 0.5,
+        "liquidations": True,
+    }
+
+
+_DEMO = (
+    _hours(0.75, Motion.TREND, drift_bps_h=160, volatility=0.8, max_pain_pct=2.5),
+    _hours(0.25, Motion.RANDOM, volatility=1.2, max_pain_pct=1.0),
+    _hours(0.5, Motion.TREND, drift_bps_h=-220, volatility=0.8, max_pain_pct=-3.0),
+    _hours(0.5, Motion.REVERT, volatility=1.0, max_pain_pct=0.8),
+    _hours(0.5, Motion.TREND, drift_bps_h=200, volatility=0.9, max_pain_pct=4.0),
+    _hours(0.25, Motion.REVERT, volatility=1.3, max_pain_pct=-1.0),
+    _hours(0.75, Motion.TREND, drift_bps_h=-120, volatility=0.7, max_pain_pct=-2.0),
+)
+
+
+def _demo_walls(coin: Coin) -> list[Wall]:
+    """Every ten minutes one on each side, of a size that is institutional for the coin: far, near, and fleeing in turn."""
+    usd = coin.usd_per_bps * 60
+    kinds = ((1.4, 600, 0.0), (0.5, 300, 0.0), (0.9, 480, 25.0))
+    return [
+        Wall(
+            symbol=coin.symbol,
+            at_s=at_s + (300 if side is Side.BUY else 0),
+            seconds=kinds[index % 3][1],
+            side=side,
+            distance_pct=kinds[index % 3][0],
+            usd=usd,
+            flees_bps=kinds[index % 3][2],
+        )
+        for index, at_s in enumerate(range(60, 7 * 24 * _HOUR_S, 600))
+        for side in Side
+    ]
+
+
 PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
     "calm": _calm,
     "day": _day,
+    "demo": _demo,
     "many": _many,
     "random": _random,
     "revert": _revert,
@@ -169,6 +217,8 @@ def preset(name: str, *, seed: int, hours: float | None = None, symbols: int | N
         fields["seconds"] = round(hours * _HOUR_S)
     if symbols is not None:
         fields["coins"] = _first(symbols, fields["coins"])
+        there = {coin.symbol for coin in fields["coins"]}
+        fields["walls"] = tuple(wall for wall in fields.get("walls", ()) if wall.symbol in there)
     return Scenario(name=name, seed=seed, **fields)
 
 

@@ -119,6 +119,10 @@ class Scenario(Struct, frozen=True, kw_only=True):
     depth_ms: int = 1000  # between two book changes
     mark_s: int = 3
     quotes: bool = False  # also tell the best prices, after each trade and book change
+    clustering: float = (
+        0.0  # share of taker orders that another one has brought about (a Hawkes process's branching ratio)
+    )
+    liquidations: bool = False  # fast moves close positions by force, and open interest falls
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a scenario that cannot be played."""
@@ -130,6 +134,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
             (self.seconds > 0 and self.mark_s > 0, "must last a while"),
             (10 <= self.depth_ms <= 1000 and 1000 % self.depth_ms == 0, "depth_ms must divide a second"),
             (0 <= self.correlation <= 1, "correlation must be from 0 to 1"),
+            (0 <= self.clustering < 1, "clustering must be from 0 to below 1"),
             (self.start_ns % (BAR_S * NS) == 0, f"must start at a full {BAR_S} s"),
             (all(wall.symbol in named for wall in self.walls), "has a wall of a coin it does not have"),
         ):

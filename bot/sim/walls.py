@@ -17,6 +17,11 @@ class Walls:
         self._coin, self._bids, self._asks = coin, bids, asks
         self._standing: list[tuple[Wall, Ladder, int]] = []
 
+    @property
+    def standing(self) -> list[tuple[Wall, int, int]]:
+        """Those that stand, with their price in ticks and the lots that are left of them."""
+        return [(wall, u * ladder.sign, ladder.sizes[u]) for wall, ladder, u in self._standing]
+
     def tend(self, second: int, mid: float) -> None:
         """Once a second: builds those that are due and pulls those that are over or flee. `mid` is in ticks."""
         while self._plans and self._plans[-1].at_s <= second:

@@ -185,7 +185,7 @@ def test_symbols_and_hours_replace_those_of_a_preset() -> None:
 @pytest.mark.parametrize(
     ("name", "fields", "told"),
     [
-        ("dya", {}, "no preset is called 'dya'; there is calm, day, many"),
+        ("dya", {}, "no preset is called 'dya'; there is calm, day, demo, many"),
         ("day", {"symbols": 0}, "there are 1 to 20, not 0"),
         ("day", {"symbols": 21}, "there are 1 to 20, not 21"),
     ],

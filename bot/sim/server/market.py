@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest, nsmallest
 
 from bot.domain.values import MS, Side
-from bot.sim.events import Depth, Event, Mark, Rung, Snapshot, Trade
+from bot.sim.events import Depth, Event, Mark, Rung, Snapshot, Told, Trade
 from bot.sim.market_model import SyntheticMarket
 from bot.sim.scenario import Coin, Scenario
 
@@ -27,6 +27,7 @@ class SimMarket:
         self.coins: Mapping[str, Coin] = {coin.symbol: coin for coin in scenario.coins}
         self.books: Mapping[str, SimBook] = {symbol: SimBook(coin) for symbol, coin in self.coins.items()}
         self.listeners: list[Listener] = []
+        self.told: dict[tuple[str, str], Told] = {}  # the newest of each, by name and key
         self.at_ms = 0  # of the last event
         self.events = 0
         self._coming = self.model.events()
@@ -60,6 +61,8 @@ class SimMarket:
                 books[event.symbol].traded(event)  # type: ignore[union-attr, arg-type]
             elif kind is Mark:
                 books[event.symbol].marked(event)  # type: ignore[union-attr, arg-type]
+            elif kind is Told:
+                self.told[event.name, event.key] = event  # type: ignore[union-attr, assignment]
             for listener in listeners:
                 listener(event)
             event = self._next = next(self._coming, None)

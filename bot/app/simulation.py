@@ -1,0 +1,126 @@
+"""The embedded exchange as settings and commands want it: which scenario, beginning when; and as a process beside the engine.
+
+It runs in a process of its own, so that exchange and engine each have a core: in one loop, each message would be made, sent and read by
+the thread that decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import Struct, structs
+
+from bot.domain.errors import VenueError
+from bot.domain.values import NS
+from bot.sim.presets import preset
+from bot.sim.scenario import BAR_S, Scenario
+
+START_S = 60.0
+_FOREVER_S = 10 * 365 * 86_400
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """What a started exchange says of itself, as one line of JSON. REST, CoinGlass and Deribit are at `rest_url`."""
+
+    rest_url: str
+    ws_url: str
+    preset: str
+    seed: int
+    speed: float
+    symbols: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What is asked for. `origin_ns`: when the exchange's clock begins to run; its market began at the full five minutes before."""
+
+    preset: str
+    seed: int
+    symbols: int | None
+    speed: float
+    origin_ns: int
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    def scenario(self) -> Scenario:
+        """Told as often as the venue does, and without end. Raises ConfigError."""
+        made = preset(self.preset, seed=self.seed, symbols=self.symbols)
+        start_ns = self.origin_ns - self.origin_ns % (BAR_S * NS)
+        return structs.replace(made, start_ns=start_ns, seconds=_FOREVER_S, depth_ms=100, mark_s=1, quotes=True)
+
+
+async def serve(
+    simulation: Simulation, told: Callable[[Address], None], until: Callable[[], asyncio.Future[None]]
+) -> None:
+    """Run it in this process; `told` is called once it listens."""
+    from bot.sim.server.serve import serving
+
+    scenario = simulation.scenario()
+    async with serving(
+        scenario, origin_ns=simulation.origin_ns, speed=simulation.speed, host=simulation.host, port=simulation.port
+    ) as (host, port):
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        told(
+            Address(
+                rest_url=f"http://{where}",
+                ws_url=f"ws://{where}",
+                preset=simulation.preset,
+                seed=simulation.seed,
+                speed=simulation.speed,
+                symbols=[coin.symbol for coin in scenario.coins],
+            )
+        )
+        await until()
+
+
+@contextlib.asynccontextmanager
+async def beside(simulation: Simulation) -> AsyncIterator[Address]:
+    """A process of its own, which ends with this block, and also when this process dies. Raises VenueError when it does not start."""
+    process = await asyncio.create_subprocess_exec(
+        *_command(simulation),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=sys.platform != "win32",  # Ctrl-C is for the engine, which ends its exchange last
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        try:
+            async with asyncio.timeout(START_S):
+                line = await process.stdout.readline()
+            address = msgspec.json.decode(line, type=Address)
+        except (TimeoutError, msgspec.DecodeError):
+            raise VenueError("the embedded exchange did not start") from None
+        yield address
+    finally:
+        process.stdin.close()
+        await _ended(process)
+
+
+def _command(simulation: Simulation) -> list[str]:
+    options = {
+        "preset": simulation.preset,
+        "seed": simulation.seed,
+        "speed": simulation.speed,
+        "start": simulation.origin_ns,
+        "host": simulation.host,
+        "port": simulation.port,
+    }
+    if simulation.symbols is not None:
+        options["symbols"] = simulation.symbols
+    given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "bot", "sim", *given, "--json", "--with-parent"]
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(5.0):
+            await process.wait()
+            return
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()

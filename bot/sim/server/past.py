@@ -1,0 +1,258 @@
+"""What one symbol's REST can look back on: klines, trades, open interest, crowding and paid funding.
+
+Bars lie in whole numbers, by minute for a day and by five minutes for eleven. The newest five-minute ones are those of the
+generator's own history, so that a driver and a tape begin with the same regime; what lies before is a random walk back from there,
+which only fills a page. `Past` is a listener of the market: what happens is added as it does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import exp, sqrt
+from random import Random
+from typing import NamedTuple
+
+from bot.domain.market import Bar
+from bot.domain.reading import LongShort
+from bot.domain.values import MS
+from bot.sim.coin_market import CoinMarket
+from bot.sim.events import Event, Mark, Told, Trade
+
+MINUTE_MS, FIVE_MS, HOUR_MS = 60_000, 300_000, 3_600_000
+_MINUTES_KEPT, _FIVES_KEPT = 1600, 11 * 288
+_TRADES_KEPT = 5_000
+_SAMPLES_KEPT = 600
+_RATIO_HOURS = 30 * 24
+_FUNDING_MS = 8 * HOUR_MS
+_FUNDINGS = 90
+
+
+@dataclass(slots=True)
+class Kline:
+    """Prices in ticks, volumes in lots and in ticks times lots."""
+
+    start_ms: int
+    open: int
+    high: int
+    low: int
+    close: int
+    lots: int = 0
+    buy_lots: int = 0
+    worth: int = 0
+    buy_worth: int = 0
+    trades: int = 0
+
+    def add(self, ticks: int, lots: int, buys: bool) -> None:
+        self.high, self.low, self.close = max(self.high, ticks), min(self.low, ticks), ticks
+        self.lots += lots
+        self.worth += lots * ticks
+        self.buy_lots += lots * buys
+        self.buy_worth += lots * ticks * buys
+        self.trades += 1
+
+
+class Sample(NamedTuple):
+    ms: int
+    value: float
+
+
+class Past:
+    """Of one symbol. `seed` makes what lies before the generator's history."""
+
+    def __init__(self, market: CoinMarket, start_ms: int, seed: int) -> None:
+        self.coin, self._market = market.coin, market
+        self.minutes: deque[Kline] = deque(maxlen=_MINUTES_KEPT)
+        self.fives: deque[Kline] = deque(maxlen=_FIVES_KEPT)
+        self.trades: deque[Trade] = deque(maxlen=_TRADES_KEPT)
+        self.interest: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # coins, at every full five minutes
+        self.interest_now = Sample(start_ms, self.coins_open(1.0))
+        self.ratios: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # five minutes
+        self.ratio_hours: deque[Sample] = deque(maxlen=_RATIO_HOURS)
+        self.fundings: deque[tuple[int, float, float]] = deque(maxlen=_FUNDINGS)  # ms, rate, mark
+        self._mark: Mark | None = None
+        rng = Random(f"{seed}:{self.coin.symbol}:past")
+        self._look_back(market.bars, start_ms, rng)
+        self._guess(start_ms, rng)
+
+    def coins_open(self, share: float) -> float:
+        """Open interest in coins, for a multiple of the coin's usual one."""
+        return self.coin.open_interest_usd / float(self.coin.price) * share
+
+    # --- what happens ---
+
+    def on_event(self, event: Event) -> None:
+        kind = type(event)
+        if kind is Trade:
+            self._traded(event)  # type: ignore[arg-type]
+        elif kind is Mark:
+            self._marked(event)  # type: ignore[arg-type]
+        elif kind is Told:
+            self._told(event)  # type: ignore[arg-type]
+
+    def _traded(self, trade: Trade) -> None:
+        self.trades.append(trade)
+        start_ms = trade.ms - trade.ms % MINUTE_MS
+        if not self.minutes or self.minutes[-1].start_ms < start_ms:
+            if self.minutes:
+                self._fold_minute(self.minutes[-1])
+            self.minutes.append(Kline(start_ms, trade.ticks, trade.ticks, trade.ticks, trade.ticks))
+        self.minutes[-1].add(trade.ticks, trade.lots, trade.taker_buys)
+
+    def _fold_minute(self, done: Kline) -> None:
+        """`fives` has all but the running minute."""
+        start_ms = done.start_ms - done.start_ms % FIVE_MS
+        if self.fives and self.fives[-1].start_ms == start_ms:
+            _add(self.fives[-1], done)
+        elif not self.fives or self.fives[-1].start_ms < start_ms:
+            self.fives.append(_copy(done, start_ms))
+
+    def _marked(self, mark: Mark) -> None:
+        before, self._mark = self._mark, mark
+        if before is not None and mark.ms >= before.funding_ms:
+            self.fundings.append((before.funding_ms, round(before.rate, 8), before.mark))
+
+    def _told(self, told: Told) -> None:
+        if told.name == "oi_delta_5m":
+            self.interest_now = Sample(told.ms, self.coins_open(self._market.outside.open_interest))
+            if told.ms - self.interest[-1].ms >= FIVE_MS:
+                self.interest.append(Sample(told.ms - told.ms % FIVE_MS, self.interest_now.value))
+        elif told.name == "long_short" and isinstance(told.value, LongShort):
+            ms = told.ms - told.ms % FIVE_MS
+            self.ratios.append(Sample(ms, float(told.value.ratio)))
+            if ms % HOUR_MS == 0:
+                self.ratio_hours.append(self.ratios[-1])
+
+    # --- what can be asked ---
+
+    def klines(self, width_ms: int) -> Iterator[Kline]:
+        """All there are of that width, the running one last."""
+        if width_ms % FIVE_MS:
+            yield from _fold(self.minutes, width_ms)
+        else:
+            yield from _fold([*self.fives, *list(self.minutes)[-1:]], width_ms)
+
+    def kline(self, width_ms: int, start_ms: int) -> Kline | None:
+        """The one that begins there, as far as it has come."""
+        newest: Kline | None = None
+        source = self.minutes if width_ms <= HOUR_MS else [*self.fives, *list(self.minutes)[-1:]]
+        for kline in reversed(source):
+            if kline.start_ms < start_ms:
+                break
+            if kline.start_ms < start_ms + width_ms:
+                before, newest = newest, _copy(kline, start_ms)
+                if before is not None:
+                    _add(newest, before)
+        return newest
+
+    # --- before the beginning ---
+
+    def _look_back(self, bars: Sequence[Bar], start_ms: int, rng: Random) -> None:
+        newer = [self._kline(bar) for bar in bars]
+        opened = newer[0].open if newer else self._market.price.ticks
+        first_ms = newer[0].start_ms if newer else start_ms
+        count = _FIVES_KEPT - len(newer) - 1
+        self.fives.extend(reversed(list(self._walk_back(opened, first_ms, count, rng))))
+        self.fives.extend(newer)
+        for five in list(self.fives)[-_MINUTES_KEPT // 5 + 20 :]:
+            self.minutes.extend(_minutes_of(five, rng))
+
+    def _kline(self, bar: Bar) -> Kline:
+        tick, lot = float(self.coin.tick), float(self.coin.step)
+        opened, high, low, close = (round(price / tick) for price in (bar.open, bar.high, bar.low, bar.close))
+        lots = max(1, round(bar.usd / (bar.close * lot)))
+        buys = round(lots * ((bar.taker_buy_usd or 0.0) / bar.usd if bar.usd else 0.5))
+        worths = lots * close, buys * close
+        return Kline(bar.start_ns // MS, opened, high, low, close, lots, buys, *worths, bar.trades or 0)
+
+    def _walk_back(self, close: int, until_ms: int, count: int, rng: Random) -> Iterator[Kline]:
+        coin = self.coin
+        sd = coin.volatility_bps / 1e4 * sqrt(300.0)
+        usual = coin.trades_per_s * 600
+        lot_usd = float(coin.price * coin.step)
+        for index in range(1, count + 1):
+            opened = max(10, round(close * exp(rng.gauss(0.0, sd))))
+            reach = sd * close * abs(rng.gauss(0.0, 0.5))
+            high, low = round(max(opened, close) + reach), max(1, round(min(opened, close) - reach))
+            lots = max(1, round(usual * coin.trade_usd * exp(rng.gauss(0.0, 0.3)) / lot_usd))
+            buys = round(lots * min(0.8, max(0.2, 0.5 + rng.gauss(0.0, 0.04))))
+            start_ms = until_ms - index * FIVE_MS
+            yield Kline(start_ms, opened, high, low, close, lots, buys, lots * close, buys * close, round(usual))
+            close = opened
+
+    def _guess(self, start_ms: int, rng: Random) -> None:
+        """Open interest and crowding of the past: they wander as those of the market do, and end where it begins."""
+        share, ratio = 1.0, 1.5
+        newest_ms = start_ms - start_ms % FIVE_MS
+        for back in range(_SAMPLES_KEPT):
+            ms = newest_ms - back * FIVE_MS
+            self.interest.appendleft(Sample(ms, self.coins_open(share)))
+            self.ratios.appendleft(Sample(ms, ratio))
+            share *= exp(rng.gauss(0.0, 2e-4 * sqrt(5.0)))
+            ratio = max(0.4, ratio + (1.5 - ratio) / 12 + rng.gauss(0.0, 0.13))
+        for back in range(_RATIO_HOURS):
+            self.ratio_hours.appendleft(Sample(start_ms - start_ms % HOUR_MS - back * HOUR_MS, ratio))
+            ratio = max(0.4, ratio + (1.5 - ratio) * 0.65 + rng.gauss(0.0, 0.3))
+        for back in range(_FUNDINGS):
+            paid_ms = start_ms // _FUNDING_MS * _FUNDING_MS - back * _FUNDING_MS
+            rate = round(1e-4 + rng.gauss(0.0, 2e-5), 8)
+            self.fundings.appendleft((paid_ms, rate, float(self.coin.price)))
+
+
+class Pasts(dict[str, Past]):
+    """Of all symbols; a listener of the market."""
+
+    def __init__(self, markets: Iterable[CoinMarket], start_ms: int, seed: int) -> None:
+        super().__init__({each.coin.symbol: Past(each, start_ms, seed) for each in markets})
+        self._by_key = {past.coin.instrument.id: past for past in self.values()}
+
+    def on_event(self, event: Event) -> None:
+        past = self._by_key.get(event.key) if isinstance(event, Told) else self[event.symbol]
+        if past is not None:
+            past.on_event(event)
+
+
+def _copy(kline: Kline, start_ms: int) -> Kline:
+    k = kline
+    return Kline(start_ms, k.open, k.high, k.low, k.close, k.lots, k.buy_lots, k.worth, k.buy_worth, k.trades)
+
+
+def _add(into: Kline, more: Kline) -> None:
+    into.high, into.low, into.close = max(into.high, more.high), min(into.low, more.low), more.close
+    into.lots += more.lots
+    into.buy_lots += more.buy_lots
+    into.worth += more.worth
+    into.buy_worth += more.buy_worth
+    into.trades += more.trades
+
+
+def _fold(klines: Iterable[Kline], width_ms: int) -> Iterator[Kline]:
+    running: Kline | None = None
+    for kline in klines:
+        start_ms = kline.start_ms - kline.start_ms % width_ms
+        if running is not None and running.start_ms == start_ms:
+            _add(running, kline)
+            continue
+        if running is not None:
+            yield running
+        running = _copy(kline, start_ms)
+    if running is not None:
+        yield running
+
+
+def _minutes_of(five: Kline, rng: Random) -> Iterator[Kline]:
+    """Five that fold into this one: its high is in one of them, its low in another."""
+    ends = [five.open, *(round(five.low + (five.high - five.low) * rng.random()) for _ in range(4)), five.close]
+    top, bottom = rng.sample(range(5), 2)
+    for index in range(5):
+        opened, close = ends[index], ends[index + 1]
+        high = five.high if index == top else max(opened, close)
+        low = five.low if index == bottom else min(opened, close)
+        parts = (_part(whole, index) for whole in (five.lots, five.buy_lots, five.worth, five.buy_worth, five.trades))
+        yield Kline(five.start_ms + index * MINUTE_MS, opened, high, low, close, *parts)
+
+
+def _part(whole: int, index: int) -> int:
+    """The whole in five that add up."""
+    return whole // 5 + (index < whole % 5)

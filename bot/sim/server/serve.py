@@ -1,0 +1,51 @@
+"""Runs the exchange: the market advances as its clock does, and the application listens on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from bot.domain.values import MS
+from bot.runtime.clock import ScaledClock
+from bot.sim.scenario import Scenario
+from bot.sim.server.app import make_app
+from bot.sim.server.market import SimMarket
+
+TICK_S = 0.005
+AT_ONCE = 2_000  # events between two looks at the sockets
+
+
+async def play(market: SimMarket) -> None:
+    """Until the scenario ends."""
+    while not market.ended:
+        more = market.advance(market.now_ms(), AT_ONCE)
+        await asyncio.sleep(0 if more else TICK_S)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    scenario: Scenario, *, origin_ns: int, speed: float = 1.0, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[tuple[str, int]]:
+    """The host and port it listens on. What happened between the scenario's start and `origin_ns` has happened by then; from then on
+    its clock runs `speed` times as fast as the wall."""
+    clock: ScaledClock | None = None
+    market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns())
+    app = make_app(market)
+    market.advance(origin_ns // MS)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        clock = ScaledClock(origin_ns, speed)
+        player = asyncio.create_task(play(market), name="market")
+        address = runner.addresses[0]
+        try:
+            yield address[0], address[1]
+        finally:
+            player.cancel()
+            await asyncio.gather(player, return_exceptions=True)
+    finally:
+        await runner.cleanup()

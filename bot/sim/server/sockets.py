@@ -1,0 +1,171 @@
+"""The sockets of market data: requests to subscribe, the venue's errors for bad ones, and one writer for each client.
+
+A client that reads too slowly is let go, as is one that asks too much; nobody else waits for either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import orjson
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from bot.sim.server.streams import Hub, path_of
+
+MOST_WAITING = 50_000  # messages for a client that does not read them
+MOST_STREAMS = 1024
+MOST_REQUESTS_S = 10
+MOST_BYTES = 1 << 16
+_HEARTBEAT_S = 180.0
+_METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class _Request(msgspec.Struct):
+    method: str
+    id: int | str | None = None
+    params: list[Any] = []
+
+
+class Sockets:
+    """`user_stream` answers `/ws/<name>` where the name is no stream's: a listen key."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.user_stream: Handler | None = None
+        self.clients: set[Box] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        paths = ("/ws", "/ws/{streams}", "/stream", *(f"/{{path:public|market}}/{end}" for end in ("ws", "stream")))
+        return [web.get(path, self.handle) for path in (*paths, "/{path:public|market}/ws/{streams}")]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        named = request.match_info.get("streams", "")
+        path = request.match_info.get("path")
+        if named and "@" not in named and not named.startswith("!") and path is None and self.user_stream is not None:
+            return await self.user_stream(request)
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=MOST_BYTES)
+        if not socket.can_prepare(request):
+            return web.Response(status=400, text="Bad Request")
+        await socket.prepare(request)
+        box = Box(socket, path, wrapped=request.path.endswith("/stream"))
+        self.clients.add(box)
+        writer = asyncio.ensure_future(box.write())
+        try:
+            for stream in filter(None, (named or request.query.get("streams", "")).split("/")):
+                self._subscribe(box, stream)
+            await self._listen(box)
+        finally:
+            self.clients.discard(box)
+            for stream in box.streams:
+                self._hub.remove(box, stream)
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+        return socket
+
+    async def _listen(self, box: Box) -> None:
+        loop = asyncio.get_running_loop()
+        asked: deque[float] = deque(maxlen=MOST_REQUESTS_S)
+        async for message in box.socket:
+            now_s = loop.time()
+            if len(asked) == MOST_REQUESTS_S and now_s - asked[0] < 1.0:
+                await box.socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Too many requests")
+                return
+            asked.append(now_s)
+            box.say(self._answer(box, message))
+
+    def _answer(self, box: Box, message: WSMessage) -> dict[str, Any]:
+        """What the venue says to a request; errors have no result."""
+        if message.type is not WSMsgType.TEXT:
+            return _error(3, "Invalid JSON: expected value at line 1 column 1")
+        try:
+            request = msgspec.json.decode(message.data, type=_Request)
+        except msgspec.ValidationError as error:
+            return _error(2, f"Invalid request: {error}")
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            return _error(3, "Invalid JSON: expected value at line 1 column 1")
+        if request.method not in _METHODS:
+            known = ", ".join(f"`{name}`" for name in _METHODS)
+            return _error(
+                2, f"Invalid request: unknown variant `{request.method[:40]}`, expected one of {known}", request.id
+            )
+        return self._do(box, request)
+
+    def _do(self, box: Box, request: _Request) -> dict[str, Any]:
+        names = [name for name in request.params if isinstance(name, str)]
+        if len(names) < len(request.params) and request.method.endswith("SUBSCRIBE"):
+            return _error(2, "Invalid request: request `params` must be an array of strings", request.id)
+        match request.method:
+            case "SUBSCRIBE":
+                if len(box.streams | set(names)) > MOST_STREAMS:
+                    return _error(2, f"Invalid request: more than {MOST_STREAMS} streams", request.id)
+                for name in names:
+                    self._subscribe(box, name)
+            case "UNSUBSCRIBE":
+                for name in names:
+                    box.streams.discard(name)
+                    self._hub.remove(box, name)
+            case "LIST_SUBSCRIPTIONS":
+                return {"result": sorted(box.streams), "id": request.id}
+            case "SET_PROPERTY" if request.params[:1] == ["combined"] and isinstance(request.params[-1], bool):
+                box.wrapped = request.params[-1]
+            case "GET_PROPERTY" if names == ["combined"]:
+                return {"result": box.wrapped, "id": request.id}
+            case _:
+                return _error(0, "Unknown property", request.id)
+        return {"result": None, "id": request.id}
+
+    def _subscribe(self, box: Box, stream: str) -> None:
+        """A stream that the venue does not have, or serves on its other path, is acknowledged and says nothing."""
+        box.streams.add(stream)
+        path = path_of(stream)
+        if path is not None and box.path in (None, path):
+            self._hub.add(box, stream)
+
+
+class Box:
+    """What waits for one client. `wrapped`: events say of which stream they are."""
+
+    def __init__(self, socket: web.WebSocketResponse, path: str | None, *, wrapped: bool) -> None:
+        self.socket, self.path, self.wrapped = socket, path, wrapped
+        self.streams: set[str] = set()
+        self._waiting: list[bytes] = []
+        self._filled = asyncio.Event()
+
+    def put(self, stream: str, body: bytes) -> None:
+        self._add(b'{"stream":"%b","data":%b}' % (stream.encode(), body) if self.wrapped else body)
+
+    def say(self, answer: dict[str, Any]) -> None:
+        self._add(orjson.dumps(answer))
+
+    def _add(self, raw: bytes) -> None:
+        self._waiting.append(raw)
+        self._filled.set()
+        if len(self._waiting) > MOST_WAITING:
+            self._abort()
+
+    async def write(self) -> None:
+        """Until the client is gone."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self._filled.wait()
+                self._filled.clear()
+                waiting, self._waiting = self._waiting, []
+                for raw in waiting:
+                    await self.socket.send_frame(raw, WSMsgType.TEXT)
+
+    def _abort(self) -> None:
+        request = self.socket._req
+        if request is not None and request.transport is not None:
+            request.transport.abort()
+
+
+def _error(code: int, msg: str, number: Any = None) -> dict[str, Any]:
+    error: dict[str, Any] = {"code": code, "msg": msg}
+    return {"error": error, "id": number} if number is not None else error
