@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from bot.domain.params import Params
 from bot.exchanges.base import exchanges
 from bot.intel.params import CoinGlassParams, DeribitParams
 
-VENUES = ("tape", *exchanges())
+SIM, TAPE = "sim", "tape"
+VENUES = (SIM, TAPE, *exchanges())
 """Where the market can come from.
 
 Hyperliquid is not among them. Its book has 20 levels a side, each a lump of what lies between two prices of so many significant
@@ -35,14 +36,39 @@ UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class VenueSettings(Params):
-    name: str = Field("tape", description=f"where the market comes from: {', '.join(VENUES)} (its public data)")
+    name: str = Field(
+        SIM,
+        description=f"where the market comes from: sim (the embedded exchange's synthetic market), tape (default where one is named), or the public data of {', '.join(exchanges())}",
+    )
     tape: UserPath | None = Field(None, description="folder of a recorded session; empty: the bundled recording")
-    speed: float = Field(1.0, gt=0, le=10_000, description="how fast a tape is played")
+    speed: float = Field(
+        1.0, gt=0, le=10_000, description="how fast a tape is played, or the embedded exchange's clock runs"
+    )
     rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")
     ws_url: WsUrl | None = Field(None, description="another host for the venue's websockets (scheme, host, port)")
     api_key: SecretStr | None = None
     secret: SecretStr | None = None
     password: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tape_is_meant(cls, given: Any) -> Any:
+        """Who names a recording wants it played."""
+        if isinstance(given, dict) and given.get("tape") is not None and "name" not in given:
+            return {**given, "name": TAPE}
+        return given
+
+    @property
+    def exchange(self) -> str:
+        """Whose protocol is spoken: the embedded exchange speaks Binance USD-M's."""
+        return "binanceusdm" if self.name == SIM else self.name
+
+
+class SimSettings(Params):
+    """Of the embedded exchange (venue `sim`)."""
+
+    preset: str = Field("demo", description="which synthetic market: see `python -m bot sim --help`")
+    seed: int = Field(7, ge=0, description="same seed and start, same market")
 
 
 class OtherVenueSettings(Params):

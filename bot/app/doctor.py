@@ -13,6 +13,7 @@ import sqlite3
 from typing import Any, NamedTuple
 
 from bot import __version__
+from bot.app.connections import SIM, TAPE
 from bot.app.plugins import find_guards
 from bot.app.providers import coinglass_only, wants_coinglass
 from bot.app.public_data import open_public, wall_venues
@@ -41,7 +42,9 @@ def examine(settings: Settings, running: dict[str, Any] | None) -> dict[str, Any
     provider: dict[str, Any] | None = None
     if running is not None:
         provider = next((each for each in running["providers"] if each["provider"] == COINGLASS), None)
-    elif settings.venue.name != "tape" and not any(each.state == PROBLEM for each in findings):
+    elif settings.venue.name == SIM:
+        findings.append(Finding("venue", OK, "the embedded exchange: it starts with the engine and needs no network"))
+    elif settings.venue.name != TAPE and not any(each.state == PROBLEM for each in findings):
         findings.append(asyncio.run(_venue(settings)))
         provider = asyncio.run(_key(settings)) if wants_coinglass(settings) else None
     findings.append(_coinglass(settings, provider))

@@ -5,18 +5,20 @@ A tape has none: what providers said is on it, or was never asked. Nothing that 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from bot.app.connections import SIM, TAPE
 from bot.app.plugins import find_guards
 from bot.app.settings import Settings
 from bot.domain.events import Event
 from bot.domain.instrument import Instrument
 from bot.domain.reading import Reading
 from bot.domain.values import ABSTAIN
-from bot.intel.budget import SqliteBudget, default_path
+from bot.intel.budget import FILE_NAME, SqliteBudget, default_path
 from bot.intel.coinglass.poller import CoinGlass
 from bot.intel.deribit import Deribit
 from bot.intel.provider import Inlet, Provider, run_again
@@ -34,7 +36,7 @@ class Providers:
         settings: Settings,
         instruments: Sequence[Instrument],
         put: Callable[[str, bytes], Awaitable[None]],
-        now_ns: Callable[[], int],
+        clock: RealClock,
         institutional_usd: Callable[[str], Decimal],
     ) -> None:
         self.coinglass: CoinGlass | None = None
@@ -42,7 +44,7 @@ class Providers:
         self._needs = {name: cls.needs for name, cls in find_guards().items()}
         self.inlet = Inlet(put)
         self.all: dict[str, Provider] = {}
-        self._now_ns = now_ns
+        self._clock, self._now_ns, self._sleep = clock, clock.now_ns, sleeping(clock)
         self._settings, self._instruments = settings, list(instruments)
         self._add_statistics()
         self._add_deribit()
@@ -67,14 +69,15 @@ class Providers:
     def _add_statistics(self) -> None:
         """The venue's own, at the address where it is traded on."""
         venue = self._settings.venue
-        if venue.name in VENUES:
+        if venue.exchange in VENUES:
             self.all["statistics"] = VenueStatistics(
-                venue.name,
+                venue.exchange,
                 venue.rest_url or "",
                 self._instruments,
                 self.inlet.reading,
                 self.inlet.problem(VENUE),
                 self._now_ns,
+                self._sleep,
                 params=self._settings.statistics,
             )
 
@@ -86,14 +89,14 @@ class Providers:
         coins = _coins(self._instruments, settings.deribit.coins)
         if coins:
             self.all["deribit"] = Deribit(
-                coins, settings.deribit, self.inlet.reading, self.inlet.problem("deribit"), self._now_ns
+                coins, settings.deribit, self.inlet.reading, self.inlet.problem("deribit"), self._now_ns, self._sleep
             )
 
     def _add_coinglass(self) -> None:
         settings, report = self._settings, self.inlet.problem(COINGLASS)
         if wants_coinglass(settings):
             self.coinglass = _coinglass(
-                settings, self._instruments, self.inlet.reading, report, self._now_ns, self._institutional_usd
+                settings, self._instruments, self.inlet.reading, report, self._clock, self._institutional_usd
             )
             self.all[COINGLASS] = self.coinglass
 
@@ -115,17 +118,19 @@ class Providers:
                     self.coinglass.abstained(name, each.base if rule_of(name).keyed_by == COIN else each.id)
 
 
+def sleeping(clock: RealClock) -> Callable[[float], Awaitable[None]]:
+    """Sleeps seconds of this clock."""
+    return lambda seconds: asyncio.sleep(seconds / clock.speed)
+
+
 def wants_coinglass(settings: Settings) -> bool:
     """Without a key it is never asked, nor where a tape is played."""
-    return (
-        settings.venue.name != "tape" and settings.coinglass.api_key is not None and settings.coinglass.plan != "none"
-    )
+    return settings.venue.name != TAPE and settings.coinglass.api_key is not None and settings.coinglass.plan != "none"
 
 
 def coinglass_only(settings: Settings) -> CoinGlass:
     """To ask what the key is good for; whatever else it says goes nowhere."""
-    now_ns = RealClock().now_ns
-    return _coinglass(settings, [], lambda raw: None, lambda problem: None, now_ns, lambda coin: INSTITUTIONAL_USD)
+    return _coinglass(settings, [], lambda raw: None, lambda problem: None, RealClock(), lambda coin: INSTITUTIONAL_USD)
 
 
 def _coinglass(
@@ -133,12 +138,17 @@ def _coinglass(
     instruments: Sequence[Instrument],
     put: Callable[[bytes], None],
     report: Callable[[str], None],
-    now_ns: Callable[[], int],
+    clock: RealClock,
     institutional_usd: Callable[[str], Decimal],
 ) -> CoinGlass:
     key = settings.coinglass.api_key
     assert key is not None
-    budget = SqliteBudget(default_path(os.environ), key.get_secret_value(), report)
+    now_ns, sleep = clock.now_ns, sleeping(clock)
+    if settings.venue.name == SIM:  # its calls cost nothing, and its minutes are those of its clock
+        path = settings.data_dir / FILE_NAME
+        budget = SqliteBudget(path, key.get_secret_value(), report, now_ns=now_ns, sleep=sleep)
+    else:
+        budget = SqliteBudget(default_path(os.environ), key.get_secret_value(), report)
     return CoinGlass(
         instruments,
         settings.coinglass,
@@ -147,9 +157,11 @@ def _coinglass(
         put,
         report,
         now_ns,
+        sleep,
         institutional_usd=institutional_usd,
         taker=settings.taker,
         walls=settings.walls,
+        speed=clock.speed,
     )
 
 

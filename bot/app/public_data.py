@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.app.connections import VENUES
+from bot.app.connections import SIM
 from bot.app.providers import moved
 from bot.app.settings import Settings
 from bot.exchanges.base import exchanges
@@ -16,7 +16,7 @@ from bot.venues.venue_feed import VenueFeed
 async def open_public(settings: Settings, clock: RealClock) -> PublicMarket:
     """Raises VenueError when the venue that is traded on cannot be reached or does not answer with instruments."""
     venue = settings.venue
-    feeds = [_feed(venue.name, venue.rest_url, venue.ws_url, clock)]
+    feeds = [_feed(venue.exchange, venue.rest_url, venue.ws_url, clock)]
     for name in wall_venues(settings):
         urls = getattr(settings, name)
         feeds.append(_feed(name, urls.rest_url, urls.ws_url, clock, depth_only=True))
@@ -28,10 +28,12 @@ async def open_public(settings: Settings, clock: RealClock) -> PublicMarket:
 def wall_venues(settings: Settings) -> Sequence[str]:
     """Beside the one that is traded on. Where that is not at its own address (a test bench, a mirror), the others are not asked
     unless they are named or have an address too."""
+    if settings.venue.name == SIM:
+        return ()
     wanted = settings.walls.venues
     if wanted is None:
         own = not moved(settings)
-        wanted = tuple(name for name in VENUES[1:] if own or getattr(settings, name).rest_url is not None)
+        wanted = tuple(name for name in exchanges() if own or getattr(settings, name).rest_url is not None)
     return [name for name in wanted if name != settings.venue.name]
 
 

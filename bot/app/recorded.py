@@ -8,12 +8,14 @@ from typing import Any, Protocol
 from msgspec.structs import astuple
 
 from bot import __version__
+from bot.app.connections import SIM
 from bot.app.settings import rules
 from bot.app.wiring import Parts
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar
 from bot.runtime.rerun import Rerun
 from bot.runtime.tape import Manifest, Recorded, Tape
+from bot.sim.scenario import VERSION
 
 
 class Market(Protocol):
@@ -32,6 +34,7 @@ def manifest_of(parts: Parts, played: Market, *, fresh: bool) -> Manifest:
     warmup: dict[str, dict[str, Any]] = {}
     for instrument_id, width_s, bars in played.warmup():
         warmup.setdefault(instrument_id, {})[str(width_s)] = [astuple(bar) for bar in bars]
+    made_up = {"synthetic": str(VERSION)} if parts.settings.venue.name == SIM else {}
     known = {each.id: each for each in followed}
     known |= {each.id: each for each in played.instruments if each.id in warmup}  # BTC's volume, say
     adjustments, probation = parts.learning.in_force()
@@ -40,7 +43,7 @@ def manifest_of(parts: Parts, played: Market, *, fresh: bool) -> Manifest:
         instruments=[*known.values(), *played.others],
         settings=dict(rules(parts.settings)),
         config_hash=parts.config_hash,
-        versions={"bot": __version__},
+        versions={"bot": __version__, **made_up},
         start_ns=parts.started_ns,
         warmup=warmup,
         adjustments=adjustments,

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from bot.app.connections import SIM
 from bot.app.providers import Providers
 from bot.app.recorded import manifest_of
 from bot.app.run import INTERRUPTED, begin, finish, on_signals, open_market, run_until_done
@@ -51,6 +52,8 @@ async def _record(
     told: Callable[[str], None],
     show: Callable[[str], None] | None,
 ) -> dict[str, Any]:
+    if settings.venue.name == SIM:
+        raise ConfigError("a made-up market is not recorded but made: python -m bot record synthetic")
     recorder = Recorder(out, settings.record, told)
     market, clock = await open_market(settings)
     if not isinstance(market, PublicMarket):
@@ -117,10 +120,9 @@ def _beside(
     feeds: Feeds,
     show: Callable[[str], None] | None,
 ) -> dict[str, Coroutine[Any, Any, None]]:
+    assert isinstance(parts.clock, RealClock)
     put = market.put_into(parts.inbox)
-    providers = Providers(
-        settings, list(parts.view.instruments()), put, parts.clock.now_ns, parts.market.institutional_usd
-    )
+    providers = Providers(settings, list(parts.view.instruments()), put, parts.clock, parts.market.institutional_usd)
 
     def add_others(instruments: Sequence[Instrument]) -> None:
         parts.add_others(instruments)

@@ -23,6 +23,7 @@ from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
 from bot.app.cockpit import CockpitParts
+from bot.app.connections import SIM, TAPE
 from bot.app.kept_readings import KeptReadings
 from bot.app.logs import LogObserver
 from bot.app.providers import Providers
@@ -30,6 +31,7 @@ from bot.app.public_data import open_public
 from bot.app.recorded import manifest_of
 from bot.app.restart import TAPE_ENDED, Past, Restart, Start, pages, rehearses
 from bot.app.settings import Settings
+from bot.app.simulation import exchange_clock, synthetic_line, with_exchange
 from bot.app.terminal import Screen
 from bot.app.wiring import Parts, assemble, pick_instruments
 from bot.demo import BUNDLED_TAPE
@@ -108,12 +110,13 @@ async def _run(
     fresh: bool = False,
     record: Path | None = None,
 ) -> Outcome:
-    played, clock = await open_market(settings)
-    try:
-        return await _run_on(played, clock, settings, notices, screen, quiet, fresh, record)
-    finally:
-        if isinstance(played, PublicMarket):
-            await played.close()
+    async with with_exchange(settings) as settings:
+        played, clock = await open_market(settings)
+        try:
+            return await _run_on(played, clock, settings, notices, screen, quiet, fresh, record)
+        finally:
+            if isinstance(played, PublicMarket):
+                await played.close()
 
 
 async def _run_on(
@@ -140,7 +143,10 @@ async def _run_on(
         stack.callback(logs.close)
         recorder = None if record is None else Recorder(record, settings.record, logs.say)
         earlier = await _Earlier.read(journal)
-        start = earlier.past.start(tape_id=played.id, first_ns=begins_ns, fresh=fresh)
+        anew = (
+            fresh or settings.venue.name == SIM
+        )  # its market begins anew: what an older one left open has no price in it
+        start = earlier.past.start(tape_id=played.id, first_ns=begins_ns, fresh=anew)
         session = _Session(settings, played, clock, instruments, journal, logs, earlier, start, recorder)
         await session.play(lock, notices, screen)
         return session.outcome()
@@ -165,9 +171,9 @@ class Played(Protocol):
 
 
 async def open_market(settings: Settings) -> tuple[Played, RealClock | TapeClock]:
-    if settings.venue.name == "tape":
+    if settings.venue.name == TAPE:
         return Tape.open(settings.venue.tape or BUNDLED_TAPE), TapeClock()
-    clock = RealClock()
+    clock = await exchange_clock(settings) if settings.venue.name == SIM else RealClock()
     return await open_public(settings, clock), clock
 
 
@@ -245,10 +251,12 @@ class _Session:
         self._providers: Providers | None = None
         self._kept: KeptReadings | None = None
         if isinstance(played, PublicMarket):
+            assert isinstance(clock, RealClock)
             put, usd = played.put_into(parts.inbox), parts.market.institutional_usd
-            self._providers = Providers(settings, list(instruments.values()), put, clock.now_ns, usd)
+            self._providers = Providers(settings, list(instruments.values()), put, clock, usd)
             parts.engine.add_observer(self._providers.on_events)
-            self._kept = KeptReadings(settings.data_dir, parts.market.store, clock.now_ns, logs.say)
+            if settings.venue.name != SIM:
+                self._kept = KeptReadings(settings.data_dir, parts.market.store, clock.now_ns, logs.say)
         symbols = {instrument.unified: instrument.id for instrument in instruments.values()}
         given = settings.api.token
         self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"
@@ -318,8 +326,9 @@ class _Session:
             parts, chance = self._parts, Random().random
             put = self._played.put_into(parts.inbox)
             tasks = self._played.parts(put, parts.market, self._add_others, chance)
-            assert self._providers is not None and self._kept is not None
-            return {**tasks, **self._providers.parts(), "kept readings": self._kept.run()}
+            assert self._providers is not None
+            kept = {} if self._kept is None else {"kept readings": self._kept.run()}
+            return {**tasks, **self._providers.parts(), **kept}
         speed, since_ns = self._settings.venue.speed, self._parts.started_ns
         return {"feed": TapeFeed(frames, self._parts.inbox, speed, since_ns, self._tape_ended).run()}
 
@@ -415,6 +424,8 @@ def others_of(tape: Played, settings: Settings) -> list[Instrument]:
 
 def describe(tape: Played, settings: Settings) -> str:
     """What is being played, in one honest line."""
+    if settings.venue.name == SIM:
+        return synthetic_line(settings)
     if not isinstance(tape, Tape):
         return f"PAPER trading on the public data of {tape.name}. No orders leave this machine."
     speed = "" if settings.venue.speed == 1 else f" at {settings.venue.speed:g} times real speed"

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError, create_model, field_validator
 
 from bot.app.connections import (
+    SIM,
+    TAPE,
     VENUES,
     ApiSettings,
     CockpitSettings,
     CoinglassSettings,
     DeribitSettings,
     OtherVenueSettings,
+    SimSettings,
     UserPath,
     VenueSettings,
 )
@@ -35,6 +38,7 @@ from bot.app.plugins import StrategyClass, find_guards, find_strategies
 from bot.app.sources import MASK, Layers, Leaf, Mistake, leaves
 from bot.domain.errors import ConfigError
 from bot.domain.params import Params
+from bot.exchanges.base import exchanges
 from bot.intel.params import VenueStatisticsParams
 from bot.learning.params import LearningParams
 from bot.market.bars import BarParams
@@ -122,6 +126,7 @@ class Settings(Params):
     strategies_dir: UserPath | None = Field(None, description="your own strategies, one NAME.py each; run as you")
     data_dir: UserPath = Field(Path("data"), description="journal and API token; one running program at a time")
     venue: VenueSettings = VenueSettings()
+    sim: SimSettings = SimSettings()
     binanceusdm: OtherVenueSettings = OtherVenueSettings()
     bybit: OtherVenueSettings = OtherVenueSettings()
     okx: OtherVenueSettings = OtherVenueSettings()
@@ -221,8 +226,18 @@ def load_settings(
         layers.refused(error)
     if layers.mistakes:
         raise ConfigError(_table(layers.mistakes))
+    settings = _with_own_folder(settings)
     settings._sources.update({name: given.source for name, given in layers.values.items()})
     return settings
+
+
+def _with_own_folder(settings: Settings) -> Settings:
+    """Money that was never at stake in a market that never was is not mixed with what is kept of real ones."""
+    if settings.venue.name != SIM or "data_dir" in settings.model_fields_set:
+        return settings
+    own = settings.model_copy(update={"data_dir": settings.data_dir / SIM})
+    own.model_fields_set.discard("data_dir")
+    return own
 
 
 def settings_model(
@@ -321,8 +336,9 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
     if settings.venue.name not in VENUES:
         errors.append(f"venue.name = {settings.venue.name}: not in this version; there is {', '.join(VENUES)}")
     others = settings.walls.venues or ()
-    if wrong := [name for name in others if name not in VENUES[1:]]:
-        errors.append(f"walls.venues = {', '.join(wrong)}: no such venue; there is {', '.join(VENUES[1:])}")
+    real = tuple(exchanges())
+    if wrong := [name for name in others if name not in real]:
+        errors.append(f"walls.venues = {', '.join(wrong)}: no such venue; there is {', '.join(real)}")
     if len(set(others)) < len(others):
         errors.append(f"walls.venues = {', '.join(others)}: a venue is named twice")
     errors.extend(_bars_lacking(settings))
@@ -336,8 +352,11 @@ def unsupported(settings: Settings) -> tuple[list[str], list[str]]:
         )
     given = {leaf.name for leaf in LEAVES if _value(settings, leaf) is not None}
     for name, reason in _WITHOUT_EFFECT.items():
-        if name in given and not (settings.venue.name != "tape" and name in _PUBLIC):
-            notices.append(f"{name} is set, but {reason}")
+        if name in given and not (settings.venue.name not in (TAPE, SIM) and name in _PUBLIC):
+            told = _OWN_EXCHANGE if settings.venue.name == SIM and name in _PUBLIC else reason
+            notices.append(f"{name} is set, but {told}")
+    if settings.venue.name == SIM and others:
+        notices.append(f"walls.venues is set, but {_OWN_EXCHANGE}")
     return errors, notices
 
 
@@ -357,6 +376,7 @@ def _bars_lacking(settings: Settings) -> Iterator[str]:
 
 _PUBLIC = ("venue.rest_url", "venue.ws_url", "deribit.base_url", "coinglass.api_key", "coinglass.base_url")
 _NO_CONNECTION = "a tape asks nobody: it needs a venue (venue.name)"
+_OWN_EXCHANGE = "the embedded exchange asks nobody outside this machine: it needs a venue (venue.name)"
 _NO_ORDERS = "this version sends orders to no venue, and public data need no key"
 _WITHOUT_EFFECT = {
     "venue.rest_url": _NO_CONNECTION,
@@ -400,7 +420,7 @@ _ELSEWHERE = ("account", "venue.name", "venue.speed")
 def _is_rule(leaf: Leaf) -> bool:
     """Whether a setting affects decisions: not who, where and how fast."""
     name = leaf.name
-    elsewhere = name.startswith(("api.", "cockpit.", "record.")) or name.endswith("_url") or name in _ELSEWHERE
+    elsewhere = name.startswith(("api.", "cockpit.", "record.", "sim.")) or name.endswith("_url") or name in _ELSEWHERE
     return not (elsewhere or leaf.secret or Path in leaf.types)
 
 

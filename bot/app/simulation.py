@@ -9,18 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct, structs
+from pydantic import SecretStr
 
+from bot.app.connections import SIM
+from bot.app.settings import Settings
 from bot.domain.errors import VenueError
-from bot.domain.values import NS
-from bot.sim.presets import preset
+from bot.domain.values import MS, NS
+from bot.runtime.clock import RealClock, ScaledClock
+from bot.sim.presets import COINS, preset
 from bot.sim.scenario import BAR_S, Scenario
+from bot.venues.rest import PublicRest
 
 START_S = 60.0
+BEGUN_S = 60  # an engine joins its market when that has been there for a minute
 _FOREVER_S = 10 * 365 * 86_400
 
 
@@ -114,6 +121,71 @@ def _command(simulation: Simulation) -> list[str]:
         options["symbols"] = simulation.symbols
     given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return [sys.executable, "-m", "bot", "sim", *given, "--json", "--with-parent"]
+
+
+# --- an engine on it ---
+
+
+@contextlib.asynccontextmanager
+async def with_exchange(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with the addresses of an exchange that was started for them, where they ask for it; else as they are."""
+    if settings.venue.name != SIM:
+        yield settings
+        return
+    now_ns = RealClock().now_ns()
+    origin_ns = now_ns - now_ns % (BAR_S * NS) + BEGUN_S * NS  # the same stretch of the same market at every start
+    symbols = _most_needed(settings)
+    simulation = Simulation(
+        preset=settings.sim.preset,
+        seed=settings.sim.seed,
+        symbols=symbols,
+        speed=settings.venue.speed,
+        origin_ns=origin_ns,
+    )
+    simulation.scenario()
+    async with beside(simulation) as address:
+        yield _at(settings, address, f"sim-{origin_ns}")
+
+
+def _most_needed(settings: Settings) -> int | None:
+    """How many of the coins there are, so that those traded are among them; None: the preset's own do."""
+    own = {coin.instrument.unified for coin in preset(settings.sim.preset, seed=0).coins}
+    if own.issuperset(settings.symbols):
+        return None
+    return max((at for at, coin in enumerate(COINS, 1) if coin.instrument.unified in settings.symbols), default=None)
+
+
+def _at(settings: Settings, address: Address, key: str) -> Settings:
+    """No key of the user's goes there."""
+    groups = {
+        "venue": {"rest_url": address.rest_url, "ws_url": address.ws_url},
+        "deribit": {"base_url": address.rest_url},
+        "coinglass": {"base_url": address.rest_url, "api_key": SecretStr(key)},
+    }
+    update = {name: getattr(settings, name).model_copy(update=fields) for name, fields in groups.items()}
+    return settings.model_copy(update=update)
+
+
+async def exchange_clock(settings: Settings) -> ScaledClock:
+    """Shows what the exchange's clock shows, at its pace. Raises VenueError."""
+    rest = PublicRest(settings.venue.rest_url or "")
+    try:
+        before_ns = time.monotonic_ns()
+        told = msgspec.json.decode(await rest.get("/fapi/v1/time"), type=dict[str, int])
+        took_ns = time.monotonic_ns() - before_ns
+    finally:
+        await rest.close()
+    speed = settings.venue.speed
+    return ScaledClock(told["serverTime"] * MS + round(took_ns / 2 * speed), speed)
+
+
+def synthetic_line(settings: Settings) -> str:
+    """What is being played, honestly, and how to go to a real market."""
+    speed = "" if settings.venue.speed == 1 else f" at {settings.venue.speed:g} times real speed"
+    return (
+        f"PAPER trading on a SYNTHETIC market{speed}: the embedded exchange makes it up (preset {settings.sim.preset}, seed "
+        f"{settings.sim.seed}). No orders leave this machine. A real market: python -m bot run --venue binanceusdm"
+    )
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

@@ -34,7 +34,8 @@ def run(
     demo: Demo = False,
     mode: Annotated[str | None, typer.Option("--mode", help="paper or live (default: paper)")] = None,
     venue: Annotated[
-        str | None, typer.Option("--venue", help="tape, binanceusdm, bybit or okx (default: tape)")
+        str | None,
+        typer.Option("--venue", help="sim, tape, binanceusdm, bybit or okx (default: sim, the embedded exchange)"),
     ] = None,
     tape: Annotated[
         Path | None, typer.Option("--tape", help="folder of a recording (default: the bundled one)")
@@ -53,7 +54,9 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the engine in paper mode: on a recording, or on a venue's public data (no key, no order).
+    """Run the engine in paper mode: on a synthetic market, a recording, or a venue's public data (no key, no order).
+
+    Example: python -m bot run --speed 20
 
     Example: python -m bot run --demo --speed 10
 
@@ -105,6 +108,7 @@ def replay(
     settings = settings_of(
         files=config,
         demo=demo,
+        venue__name="tape",
         venue__tape=tape,
         symbols=symbols,
         strategies=strategies,

@@ -12,26 +12,28 @@ from bot.domain.values import NS
 
 
 class RealClock:
+    speed = 1.0
+
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     def now_ns(self) -> int:
         return self._offset_ns + time.monotonic_ns()
 
+    def wait_s(self, until_ns: int) -> float:
+        """Wall seconds until this clock shows `until_ns`; not negative."""
+        return max(0.0, (until_ns - self.now_ns()) / NS / self.speed)
 
-class ScaledClock:
+
+class ScaledClock(RealClock):
     """Starts at `origin_ns` now and runs `speed` times as fast as the wall."""
 
     def __init__(self, origin_ns: int, speed: float) -> None:
-        self._origin_ns, self._speed = origin_ns, speed
+        self._origin_ns, self.speed = origin_ns, speed
         self._started_ns = time.monotonic_ns()
 
     def now_ns(self) -> int:
-        return self._origin_ns + int((time.monotonic_ns() - self._started_ns) * self._speed)
-
-    def wait_s(self, until_ns: int) -> float:
-        """Wall seconds until this clock shows `until_ns`; not negative."""
-        return max(0.0, (until_ns - self.now_ns()) / NS / self._speed)
+        return self._origin_ns + int((time.monotonic_ns() - self._started_ns) * self.speed)
 
 
 class TapeClock:

@@ -274,9 +274,8 @@ class Engine:
 
     async def _wait(self) -> None:
         """For a frame; on a live clock no longer than until the next timer, which then comes as a tick."""
-        due_ns = None if self._on_tape else self._timers.next_due()
-        timeout_s = None if due_ns is None else max(0.0, (due_ns - self._clock.now_ns()) / NS)
-        await self._inbox.arrival(timeout_s)
+        due_ns = None if isinstance(self._clock, TapeClock) else self._timers.next_due()
+        await self._inbox.arrival(None if due_ns is None else self._clock.wait_s(due_ns))  # type: ignore[union-attr]
         if due_ns is not None and self._inbox.head() is None and self._clock.now_ns() >= due_ns:
             self._inbox.put_account(Frame(self._clock.now_ns(), Lane.ACCOUNT, Source.TICK, b""))
 

@@ -218,7 +218,7 @@ class VenueFeed:
             await asyncio.sleep(1.0)
             for each in self.followed:
                 age_s = book_age_s(each.symbol)
-                if age_s is not None and age_s > STALE_S:
+                if age_s is not None and age_s > STALE_S * self._clock.speed:
                     await put(Source.FEED, msgspec.json.encode(self._stale(each.symbol, age_s)))
                     self.want(each.symbol)
                 if self._is_absent(each.symbol, age_s):
@@ -282,7 +282,7 @@ class VenueFeed:
 
     async def _until(self, due_ns: int | None) -> None:
         self._due_set.clear()
-        wait_s = None if due_ns is None else max(0.0, (due_ns - self._clock.now_ns()) / NS)
+        wait_s = None if due_ns is None else self._clock.wait_s(due_ns)
         try:
             async with asyncio.timeout(wait_s):
                 await self._due_set.wait()
