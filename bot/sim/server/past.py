@@ -157,6 +157,9 @@ class Past:
         self.fives.extend(newer)
         for five in list(self.fives)[-_MINUTES_KEPT // 5 + 20 :]:
             self.minutes.extend(_minutes_of(five, rng))
+        if self.minutes:  # the newest minute still runs: a last trade of history is to come
+            running = list(self.minutes)[-5:-1]
+            self.fives[-1] = next(_fold(running, FIVE_MS))
 
     def _kline(self, bar: Bar) -> Kline:
         tick, lot = float(self.coin.tick), float(self.coin.step)
