@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 import orjson
 
+from bot.app.connections import SIM
 from bot.app.settings import Settings
 from bot.domain.errors import BotError, ConfigError
 from bot.domain.events import Event
@@ -41,16 +42,26 @@ Progress = Callable[[int, int], object]
 
 
 def open_source(settings: Settings) -> Source:
-    url = running_api(settings.data_dir)
+    folder = _folder(settings)
+    url = running_api(folder)
     if url is not None:
-        return EngineSource(url, _token(settings))
-    if not (settings.data_dir / FILE).exists():
-        raise _nothing_ran(settings.data_dir)
-    return JournalSource(settings.data_dir)
+        return EngineSource(url, _token(settings, folder))
+    if not (folder / FILE).exists():
+        raise _nothing_ran(folder)
+    return JournalSource(folder)
+
+
+def _folder(settings: Settings) -> Path:
+    """Where none is named, that of the market which ran last: a made-up one has a folder of its own."""
+    own = settings.data_dir
+    folders = [own] if "data_dir" in settings.model_fields_set else [own, own.parent if own.name == SIM else own / SIM]
+    written = [folder for folder in folders if (folder / FILE).exists()]
+    running = [folder for folder in written if running_api(folder) is not None]
+    return max(running or written, key=lambda folder: (folder / FILE).stat().st_mtime_ns, default=own)
 
 
 def _nothing_ran(data_dir: Path) -> ConfigError:
-    return ConfigError(f"nothing has run in {data_dir} yet; start with `python -m bot run --demo` or name --data-dir")
+    return ConfigError(f"nothing has run in {data_dir} yet; start with `python -m bot run` or name --data-dir")
 
 
 class EngineSource:
@@ -140,18 +151,19 @@ def told(events: Iterable[Event], last: int, progress: Progress) -> Iterator[Eve
 
 
 def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    url = running_api(settings.data_dir)
+    folder = _folder(settings)
+    url = running_api(folder)
     if url is None:
-        raise ConfigError(
-            f"no engine runs in {settings.data_dir}; start one with `python -m bot run` or name --data-dir"
-        )
-    answer: dict[str, Any] = asyncio.run(_request("POST", url + path, _token(settings), data=orjson.dumps(body)))
+        raise ConfigError(f"no engine runs in {folder}; start one with `python -m bot run` or name --data-dir")
+    answer: dict[str, Any] = asyncio.run(
+        _request("POST", url + path, _token(settings, folder), data=orjson.dumps(body))
+    )
     return answer
 
 
-def _token(settings: Settings) -> str:
+def _token(settings: Settings, folder: Path) -> str:
     given = settings.api.token
-    return given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
+    return given.get_secret_value() if given is not None else load_or_create_token(folder)
 
 
 async def _request(method: str, url: str, token: str, **options: Any) -> Any:

@@ -59,11 +59,11 @@ def guard(settings: Settings, name: str) -> Any:
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_given_is_paper_on_the_bundled_recording() -> None:
+def test_nothing_given_is_paper_on_the_embedded_exchange() -> None:
     settings = load()
-    assert (settings.mode, settings.venue.name, settings.venue.tape) == ("paper", "tape", None)
+    assert (settings.mode, settings.venue.name, settings.venue.tape) == ("paper", "sim", None)
     assert (settings.symbols, settings.strategies) == (("BTC/USDT:USDT",), ("ofi",))
-    assert (settings.data_dir, settings.api.host, settings.api.port) == (Path("./data"), "127.0.0.1", 8787)
+    assert (settings.data_dir, settings.api.host, settings.api.port) == (Path("./data/sim"), "127.0.0.1", 8787)
     assert settings.guards.order == (
         "risk_limits",
         "probation",
@@ -441,7 +441,35 @@ def test_what_this_version_cannot_do_is_said() -> None:
     assert unsupported(load()) == ([], [])
     errors, notices = unsupported(load({"BOT_MODE": "live", "BOT_VENUE__NAME": "kraken"}))
     assert [error.split(":")[0] for error in errors] == ["mode = live", "venue.name = kraken"]
-    assert "there is tape" in errors[1] and notices == []
+    assert "there is sim, tape, binanceusdm" in errors[1] and notices == []
+
+
+def test_a_made_up_market_has_a_folder_of_its_own_unless_one_is_named() -> None:
+    for given, folder in (
+        ({}, "data/sim"),
+        ({"BOT_VENUE__NAME": "sim"}, "data/sim"),
+        ({"BOT_DATA_DIR": "mine"}, "mine"),
+        ({"BOT_VENUE__NAME": "tape"}, "data"),
+        ({"BOT_VENUE__NAME": "binanceusdm"}, "data"),
+        ({"BOT_VENUE__TAPE": "some/tape"}, "data"),
+    ):
+        assert load(given).data_dir == Path(folder), given
+
+
+def test_who_names_a_tape_wants_it_played() -> None:
+    assert load({"BOT_VENUE__TAPE": "some/tape"}).venue.name == "tape"
+    assert load({"BOT_VENUE__TAPE": "some/tape", "BOT_VENUE__NAME": "bybit"}).venue.name == "bybit"
+
+
+def test_what_the_embedded_exchange_passes_over_is_said() -> None:
+    given = {
+        "BOT_VENUE__REST_URL": "http://127.0.0.1:1",
+        "BOT_COINGLASS__API_KEY": "x",
+        "BOT_WALLS__VENUES": "okx",
+    }
+    errors, notices = unsupported(load(given))
+    assert errors == [] and len(notices) == 3
+    assert all("embedded exchange asks nobody" in notice for notice in notices)
 
 
 @pytest.mark.parametrize(

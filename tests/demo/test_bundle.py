@@ -75,6 +75,7 @@ def test_every_demonstration_setting_is_known_and_valid() -> None:
     groups = {name: value for name, value in settings.items() if isinstance(value, dict)}
     assert settings.keys() - groups.keys() == {"symbols", "strategies"}
     assert settings["symbols"] == [instrument.unified for instrument in Tape.open(BUNDLED_TAPE).instruments]
+    assert groups.pop("venue") == {"name": "tape"}
     assert groups.keys() == GROUPS.keys()
     for name, values in groups.items():
         GROUPS[name].model_validate(values)

@@ -65,12 +65,13 @@ class Result(NamedTuple):
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's without its settings of ours; any free port for the API."""
+    """This process's without its settings of ours; any free port for the API, and the bundled recording unless another market is asked."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
     state = str(
         Path(tempfile.gettempdir()) / f"big-alpha-tests-{os.getpid()}"
     )  # where what all engines of a user share would be
-    return clean | {"PYTHONPATH": str(ROOT), "BOT_API__PORT": "0", "XDG_STATE_HOME": state} | settings
+    ours = {"PYTHONPATH": str(ROOT), "BOT_API__PORT": "0", "BOT_VENUE__NAME": "tape", "XDG_STATE_HOME": state}
+    return clean | ours | settings
 
 
 def launch(*command: object, cwd: Path, **settings: str) -> subprocess.Popen[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ class Bench:
         CLOCK[0] += round(seconds * 1000)
         self.market.advance(CLOCK[0])
 
-    async def ask(self, path: str, **query: Any) -> tuple[int, Any, aiohttp.typedefs.CIMultiDictProxy[str]]:
+    async def ask(self, path: str, **query: Any) -> tuple[int, Any, Mapping[str, str]]:
         async with self.session.get(self.url + path, params={k: str(v) for k, v in query.items()}) as response:
             return response.status, orjson.loads(await response.read()), response.headers
 

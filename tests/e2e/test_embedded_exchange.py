@@ -1,0 +1,106 @@
+"""`run` with nothing set, and `sim` alone: real processes on loopback, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import Engine, Json, called, discard, launch, until
+
+QUICK = {"BOT_VENUE__NAME": "sim", "BOT_SYMBOLS": "BTC/USDT:USDT,ETH/USDT:USDT"}
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
+    )
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def alive(pid: int) -> bool:
+    """Not one that has ended and waits to be counted."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def test_a_newcomer_sees_signals_blocks_and_a_managed_position(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data", "--speed", 20, **QUICK) as engine:
+        status = engine.get("/api/status")
+        assert (status["venue"], status["mode"]) == ("sim", "paper")
+        until(lambda: engine.get("/api/events?kinds=POSITION_OPENED"), "a position")
+        decisions: list[Json] = until(
+            lambda: [e for e in engine.get("/api/events?kinds=DECISION") if not e["data"]["allowed"]], "a block"
+        )
+        assert decisions[0]["data"]["verdicts"]
+        readings = {row["name"]: row for row in engine.get("/api/readings?symbol=BTC/USDT:USDT")}
+        assert readings["regime"]["state"] == "FRESH" and readings["max_pain"]["state"] == "FRESH"
+        until(
+            lambda: (
+                {row["name"]: row for row in engine.get("/api/readings?symbol=BTC/USDT:USDT")}["taker_5m"]["state"]
+                == "FRESH"
+            ),
+            "CoinGlass",
+        )
+        events = engine.get("/api/status")["this_session"]["events"]
+        assert events.get("BAD_FRAME", 0) == 0
+        ended = engine.interrupt()
+        assert ended.code == 130 and not ended.err
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes the Linux way")
+def test_the_exchange_goes_when_its_engine_is_killed(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data", **QUICK) as engine:
+        exchange = children(engine.process)
+        assert len(exchange) == 1 and alive(exchange[0])
+        os.kill(engine.process.pid, signal.SIGKILL)
+        until(lambda: not alive(exchange[0]), "the exchange to end")
+
+
+def test_sim_alone_says_where_it_is_and_ends_on_a_signal(tmp_path: Path) -> None:
+    process = launch("sim", "--port", 0, "--symbols", 1, "--seed", 3, "--speed", 50, "--json", cwd=tmp_path)
+    try:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert (told["symbols"], told["seed"], told["speed"]) == (["BTCUSDT"], 3, 50)
+
+        def now_ms() -> int:
+            with urllib.request.urlopen(told["rest_url"] + "/fapi/v1/time") as answer:
+                return int(json.loads(answer.read())["serverTime"])
+
+        began_ms, began_s = now_ms(), time.monotonic()
+        assert abs(began_ms / 1000 - time.time()) < 600
+        until(lambda: now_ms() > began_ms + 20_000, "20 s of its time")
+        assert time.monotonic() - began_s < 10
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        discard(process)
+
+
+def test_what_there_is_not_is_said_before_anything_starts(tmp_path: Path) -> None:
+    for command in (("sim", "--preset", "nope"), ("run", "--json")):
+        refused = called(*command, cwd=tmp_path, BOT_VENUE__NAME="sim", BOT_SIM__PRESET="nope")
+        assert refused.code == 2 and "no preset is called 'nope'" in refused.err
+    unlisted = called("run", "--json", cwd=tmp_path, BOT_VENUE__NAME="sim", BOT_SYMBOLS="PEPE/USDT:USDT")
+    assert unlisted.code == 2 and "PEPE/USDT:USDT" in unlisted.err
+
+
+def test_readers_find_the_folder_of_the_market_that_ran_last(tmp_path: Path) -> None:
+    settings = {"BOT_VENUE__SPEED": "10000"}
+    assert called("status", cwd=tmp_path, BOT_VENUE__NAME="sim").code == 2
+    with Engine(tmp_path / "data/sim", **QUICK) as engine:
+        assert called("status", "--json", cwd=tmp_path, BOT_VENUE__NAME="sim").json()["venue"] == "sim"
+        engine.interrupt()
+    assert called("run", "--demo", "--json", cwd=tmp_path, **settings).code == 0
+    for name in ("sim", "tape"):
+        events = called("events", "--json", cwd=tmp_path, BOT_VENUE__NAME=name).out.splitlines()
+        assert json.loads(events[0])["data"]["venue"] == "tape"
