@@ -281,7 +281,7 @@ def test_every_reading_command_has_json(both: Both) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
-        (("status",), 2, "nothing has run in data yet; start with `python -m bot run --demo`"),
+        (("status",), 2, "nothing has run in data yet; start with `python -m bot run`"),
         (("events",), 2, "nothing has run"),
         (("pause",), 2, "no engine runs in data; start one with `python -m bot run`"),
         (("signal", SYMBOL, "long"), 2, "no engine runs"),

@@ -382,7 +382,7 @@ def test_a_tape_that_cannot_be_played(tmp_path: Path, command: str, harm: Callab
         (["--symbols", "ETH/USDT:USDT"], {}, ["not on the tape: ETH/USDT:USDT; it holds BTC/USDT:USDT"]),
         (["--speed", "0"], {}, ["venue.speed", "greater than 0", "command line"]),
         (["--mode", "live"], {}, ["live trading is not in this version; use mode = paper"]),
-        (["--venue", "hyperliquid"], {}, ["venue.name = hyperliquid: not in this version; there is tape"]),
+        (["--venue", "hyperliquid"], {}, ["venue.name = hyperliquid: not in this version; there is sim, tape"]),
         ([], {"BOT_SYMBOL": SYMBOL}, ["BOT_SYMBOL", "did you mean BOT_SYMBOLS?", "environment"]),
         ([], {"BOT_SYMBOLS": "BTCUSDT"}, ["not a unified symbol such as BTC/USDT:USDT: BTCUSDT"]),
         ([], {"BOT_STRATEGIES": "ofi,trendy"}, ["no such strategy: trendy; there is", "ofi"]),
