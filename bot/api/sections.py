@@ -38,14 +38,17 @@ class Section(Protocol):
 
 
 class Whole:
-    """Sent as a whole whenever it is not what it was."""
+    """Sent as a whole whenever it is not what it was. Asked with every look, or with every so many."""
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
+    def __init__(self, ask: Callable[[], Any], every: int = 1) -> None:
+        self._ask, self._every, self._looks = ask, every, 0
         self._shown = b"null"
         self._version = 0
 
     def look(self) -> None:
+        self._looks += 1
+        if (self._looks - 1) % self._every:
+            return
         shown = encode(self._ask())
         if shown != self._shown:
             self._shown, self._version = shown, self._version + 1

@@ -52,7 +52,7 @@ class CockpitParts:
             "readings": Whole(live.all_readings),
             "health": Whole(lambda: live.health(journal.stats())),
             "depth": Whole(live.depth),
-            "learning": Whole(live.learning),
+            "learning": Whole(live.learning, every=8),  # changes a few times a day
             "equity": Whole(self._equity),
             "events": self._events,
             "chart": self._chart,

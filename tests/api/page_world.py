@@ -334,20 +334,53 @@ def guards() -> dict[str, Any]:
 
 
 def learning() -> dict[str, Any]:
+    live = {"live": 9, "live_mean_r": 0.31, "shadow": 9, "shadow_mean_r": 0.35, "pairs": 9, "live_usd": "84.20"}
     return {
+        "auto_apply": False,
+        "explore_share": 0.0,
         "next_cycle_ns": NOW_NS + 3600 * NS,
+        "multipliers": {"magnet_aligned": 1.05},
+        "adjustments": [
+            {
+                "subject": "magnet_aligned",
+                "at_ns": NOW_NS - 86_400 * NS,
+                "before": 1.0,
+                "after": 1.05,
+                "rules": "0b126b56a8442396",
+            }
+        ],
+        "probation": [{"symbol": ETH, "reason": "lost 2.31 % of equity in 7 days", "since_ns": NOW_NS - 7200 * NS}],
+        "windows": 1,
+        "max_pain": {"n": 34, "hits": 25, "significant": True},
+        "last_cycle": {
+            "kind": "LEARNING_CYCLE",
+            "ts": NOW_NS - 3 * 3600 * NS,
+            "type": "scheduled",
+            "evidence": {
+                "config_hash": "0b126b56a8442396",
+                "note": "",
+                "signals": 412,
+                "allowed": 120,
+                "blocked": 292,
+                "strategies": [{"strategy": "ofi", "direction": "long", "mode": "paper", **live}],
+                "max_pain": {"n": 34, "hits": 25},
+            },
+        },
         "recommendations": [
             {
                 "type": "INCREASE_CONVICTION",
                 "subject": "magnet_aligned",
                 "significant": True,
                 "applied": False,
-                "evidence": {"n": 34, "hits": 25, "hit_rate": 0.735, "lo": 0.569, "hi": 0.854, "mean_chance": 0.48},
-            }
-        ],
-        "multipliers": {"magnet_aligned": 1.05},
-        "adjustments": [
-            {"ts": NOW_NS - 86_400 * NS, "subject": "magnet_aligned", "old": 1.0, "new": 1.05, "by": "operator"}
+                "evidence": {"n": 34, "hits": 25, "rate": 0.735, "lo": 0.569, "hi": 0.854, "mean_chance": 0.48},
+            },
+            {
+                "type": "REVIEW_GUARD",
+                "subject": "wall_resistance",
+                "significant": True,
+                "applied": False,
+                "evidence": {"direction": "long", "trades": 48, "net_r": -9.6, "lo_r": -0.92, "hi_r": -0.08},
+            },
         ],
     }
 
@@ -542,7 +575,6 @@ class Served:
         app.router.add_get("/api/events", self._events)
         app.router.add_get("/api/why", self._why)
         app.router.add_get("/api/guards", self._guards)
-        app.router.add_get("/api/learning", self._learning)
         app.router.add_post("/api/{act:.+}", self._act)
         app.router.add_static("/static", STATIC)
         app.on_response_prepare.append(self._headers)
@@ -596,9 +628,6 @@ class Served:
 
     async def _guards(self, request: web.Request) -> web.Response:
         return web.json_response(guards() if self.first["sections"]["signals"] else guards() | {"guards": []})
-
-    async def _learning(self, request: web.Request) -> web.Response:
-        return web.json_response(None)
 
     async def _act(self, request: web.Request) -> web.Response:
         self.told.append((request.match_info["act"], await request.json()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,6 +41,13 @@ def test_a_whole_section_is_sent_when_it_changed_and_not_otherwise() -> None:
     section.look()
     assert section.news(cursor)[0] == b'{"a":2}'
     assert section.news(None)[0] == b'{"a":2}'
+
+
+def test_what_seldom_changes_is_asked_seldom() -> None:
+    section = Whole(itertools.count(1).__next__, every=3)
+    for _ in range(7):
+        section.look()
+    assert section.news(None)[0] == b"3"  # with the first, the fourth and the seventh look
 
 
 def event(seq: int, kind: str = "STATE", **data: Any) -> Event:

@@ -289,12 +289,30 @@ async def test_why_tells_the_funnel_of_a_signal(chrome: Browser) -> None:
         )
 
 
-async def test_learning_shows_evidence_and_what_was_applied(chrome: Browser) -> None:
-    async with opened(chrome, "learning") as (page, _):
+async def test_learning_shows_evidence_what_was_applied_and_who_is_on_probation(chrome: Browser) -> None:
+    async with opened(chrome, "learning") as (page, served):
         shown = await page.ask(text("[data-recommendation=magnet_aligned]"))
-        assert "significant" in shown and "hit rate 0.735" in shown and "n 34" in shown
+        assert "significant" in shown and "rate 0.735" in shown and "n 34" in shown
+        buttons = "[...document.querySelectorAll('[data-recommendation={}] button')].map(it => it.innerText)"
+        assert await page.ask(buttons.format("magnet_aligned")) == ["Apply", "Undo"]
+        assert await page.ask(buttons.format("wall_resistance")) == []  # a guard is for the trader to judge
         assert await page.ask(cells("learned multipliers")) == [["magnet aligned", "1.050"]]
-        assert (await page.ask(cells("adjustments")))[0][2:] == ["1.000", "1.050", "operator"]
+        assert (await page.ask(cells("adjustments")))[0][1:4] == ["magnet aligned", "1.000", "1.050"]
+        assert (await page.ask(cells("probation")))[0][::2] == ["ETH/USDT", "lost 2.31 % of equity in 7 days"]
+        assert (await page.ask(cells("live against shadow")))[0] == [
+            "ofi (paper)",
+            "▲ long",
+            "9",
+            "+0.31",
+            "9",
+            "+0.35",
+            "+84.20",
+        ]
+        await page.ask("document.querySelector('[data-recommendation=magnet_aligned] button').click()")
+        await page.until("document.querySelector('dialog [type=submit]')")
+        await page.ask("document.querySelector('dialog [type=submit]').click()")
+        await page.until("document.querySelector('dialog .accepted')")
+        assert served.told == [("learn/apply", {"subject": "magnet_aligned"})]
 
 
 async def test_health_shows_feeds_readings_and_the_budget(chrome: Browser) -> None:

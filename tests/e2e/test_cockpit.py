@@ -157,7 +157,19 @@ async def test_a_section_is_what_the_api_answers(engine: Engine) -> None:
         pytest.fail("something changed each time")
     sections = snap["sections"]
     assert set(sections) == {
-        *("status", "positions", "orders", "signals", "readings", "health", "depth", "equity", "events", "chart"),
+        *(
+            "status",
+            "positions",
+            "orders",
+            "signals",
+            "readings",
+            "health",
+            "depth",
+            "equity",
+            "events",
+            "chart",
+            "learning",
+        ),
     }
     assert {name: sections[name] for name in slow} == before | {"events": before["events"][-200:]}
     for name in ("status", "health"):
