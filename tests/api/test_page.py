@@ -429,6 +429,39 @@ async def test_it_waits_longer_after_each_failure_up_to_five_seconds(chrome: Bro
 # --- text, keyboard, themes ---
 
 
+async def test_numbers_are_written_as_traders_read_them(chrome: Browser) -> None:
+    wanted = {
+        "f.fixed(-0.0)": "0.00",
+        "f.signed(-0.004)": "0.00",
+        "f.signed(0.004)": "0.00",
+        "f.signed(0.006)": "+0.01",
+        "f.signed(-1234.5)": "−1,234.50",
+        "f.fixed(null)": "–",
+        "f.fixed('')": "–",
+        "f.fixed('abc')": "–",
+        "f.fixed(Infinity)": "–",
+        "f.compact(999)": "999",
+        "f.compact(1000)": "1.0k",
+        "f.compact(-25300000)": "−25.3M",
+        "f.compact('1850000000')": "1.9B",
+        "f.age(null)": "never",
+        "f.age(9.94)": "9.9 s",
+        "f.duration(119)": "119 s",
+        "f.duration(120)": "2 min 0 s",
+        "f.duration(7980)": "2 h 13 min",
+        "f.countdown(1504)": "25:04",
+        "f.countdown(3600)": "1:00:00",
+        "f.countdown(-1)": "0:00",
+        "f.price('0.00001234')": "0.000012",
+        "f.price(100748)": "100,748.0",
+        "String(f.distance(1, 0))": "null",
+        "String(f.distance(null, 5))": "null",
+    }
+    async with opened(chrome, "overview") as (page, _):
+        written = await page.ask(f"import('/static/format.js').then(f => [{', '.join(wanted)}])")
+        assert dict(zip(wanted, written, strict=True)) == wanted
+
+
 @pytest.mark.parametrize("tab", ["overview", "why", "log"])
 async def test_a_script_in_a_name_is_shown_as_text(chrome: Browser, tab: str) -> None:
     async with opened(chrome, tab) as (page, _):

@@ -7,17 +7,20 @@ export function number(value) {
   return Number.isFinite(it) ? it : null;
 }
 
+/** Rounded; what rounds to zero has no sign. */
+const rounded = (it, digits) => Number(it.toFixed(digits)) || 0;
+
 export function fixed(value, digits = 2) {
   const it = number(value);
   if (it === null) return NONE;
-  const text = it.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const text = rounded(it, digits).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   return text.replace("-", "−");
 }
 
 /** With its sign: never by colour alone. */
 export function signed(value, digits = 2) {
   const it = number(value);
-  return it === null ? NONE : (it > 0 ? "+" : "") + fixed(it, digits);
+  return it === null ? NONE : (rounded(it, digits) > 0 ? "+" : "") + fixed(it, digits);
 }
 
 /** As many decimals as prices of this size are quoted with, at least those that a string came with. */
