@@ -14,8 +14,10 @@ from bot.domain.messages import ApplyRequest, LearnRequest, UndoRequest
 from bot.domain.reading import LongShort, MaxPain, OiDelta, Reading, Regime
 from bot.domain.values import Direction, RegimeLabel
 from bot.learning.ledger import Ledger
+from bot.runtime.tape import Tape
 from tests.build import reading
-from tests.e2e.running import play, read, scripted, settings_for
+from tests.e2e.running import at, play, read, scripted, settings_for, write_tape
+from tests.lives import Kill, live, story
 from tests.world import COIN, World, settings
 
 LONG, SHORT = Direction.LONG, Direction.SHORT
@@ -116,6 +118,19 @@ def test_a_multiplier_in_force_changes_the_size_of_that_strategy_alone() -> None
     assert world.parts.view.learned("strategy:outside") == 1.0
 
 
+@pytest.mark.parametrize(("required", "factor"), [(True, 0.5), (False, 0.625)])
+def test_the_magnets_multiplier_asks_for_true_trend_as_it_is_set(required: bool, factor: float) -> None:
+    world = World(settings(true_trend={"require_direction": required}))
+    step = {"subject": "magnet_aligned", "at_ns": 0, "before": 1.0, "after": 1.25, "rules": world.parts.config_hash}
+    world.parts.learning.take_over([step], [])
+    world.pass_time(1)
+    trend(world)
+    put(world, "regime", Regime(label=RegimeLabel.TREND, hurst=0.7, z=3.0, sum_100=-0.02, sum_12=0.01), source="own")
+    world.signal(LONG)
+    (decision,) = world.of_kind("DECISION")
+    assert decision.data["multiplier"] == factor  # half of it: no guard knows anything
+
+
 def test_what_is_refused_is_journaled_with_its_reason() -> None:
     world = World()
     world.say(ApplyRequest(request_id="r", subject="risk_limits", anyway=True))
@@ -177,3 +192,18 @@ def test_a_run_across_a_cycle_decides_as_its_replay(tmp_path: Path) -> None:
     assert result["hit"] is None  # five minutes of the tape are missing
     again = [replay(settings_for(tmp_path / "data", tmp_path / "tape", **options)) for _ in range(2)]
     assert {outcome.summary["digest"] for outcome in again} == {played.outcome.summary["digest"]}
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2, 5])
+def test_kills_around_a_cycle_change_nothing(tmp_path: Path, lost: int) -> None:
+    """Midnight is 344.97 s after the recording's start."""
+    late = [read(340 + i / 2, "long_short", LongShort(ratio=Decimal("1.5")), source="venue") for i in range(16)]
+    tape = Tape.open(write_tape(tmp_path / "tape", [*scripted(), *late]))
+    wary = {"probation": {"loss_pct": "0.0001"}}
+    chosen = settings_for(tmp_path, tape.path, risk={"cooldown_s": 0}, learning=wary)
+    calm = live(chosen, tape)
+    assert [event.kind for event in calm.events].count("LEARNING_CYCLE") == 1
+    killed = live(chosen, tape, [Kill(at(7)), Kill(at(344.5), lost), Kill(at(345.2), lost), Kill(at(346), lost)])
+    assert killed.sessions == 5
+    assert story(killed.events) == story(calm.events)
+    assert killed.parts.learning.in_force()[1] == calm.parts.learning.in_force()[1] != []

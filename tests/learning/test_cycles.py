@@ -11,10 +11,12 @@ import pytest
 from bot.domain.messages import ApplyRequest, LearnRequest, UndoRequest
 from bot.learning.cycle import cycle_data
 from bot.learning.desk import learning_of
+from bot.learning.evidence import evidence
 from bot.learning.recommendations import stepped
 from bot.learning.scores import score
+from bot.learning.sequences import half_width
 from bot.trading.learned import MAGNET_ALIGNED
-from tests.learning.histories import BLOCK, HOUR, START
+from tests.learning.histories import BLOCK, HOUR, START, History
 from tests.learning.lessons import Lesson
 
 OFI = "strategy:ofi"
@@ -273,3 +275,43 @@ def test_a_tape_carries_what_is_in_force() -> None:
     other.desk.take_over(*lesson.desk.in_force())
     assert other.desk.in_force() == lesson.desk.in_force()
     assert other.view.learned(OFI) == 1.05
+
+
+# --- what is evidence --------------------------------------------------------------------------------------------------
+
+
+def test_trades_of_a_block_that_is_not_over_do_not_count_yet() -> None:
+    lesson = winning(Lesson(), 29)
+    lesson.trade(0.5)
+    assert apply(lesson)["reason"] == "not significant: 29 of the 30 blocks of 4 h that a judgement needs"
+    lesson.blocks()
+    assert apply(lesson)["applied"]
+
+
+def test_one_strategys_trades_are_no_evidence_about_another() -> None:
+    lesson = winning(winning(Lesson(probation={"loss_pct": 100, "min_trades": 1000}), 40), 40, -0.6, "trend")
+    assert (apply(lesson)["after"], apply(lesson, "strategy:trend")["after"]) == (1.05, 0.95)
+
+
+@pytest.mark.parametrize(("others", "significant"), [(0, True), (9, False)])
+def test_many_strategies_looked_at_need_more_evidence_of_each(others: int, significant: bool) -> None:
+    mean = 1.05 * half_width(30, (30 / 29) ** 0.5)  # just beyond what one strategy needs
+    history = History()
+    for i in range(30):
+        for name, middle in [("ofi", mean), *((f"noise{n}", 0.0) for n in range(others))]:
+            history.close(history.open(history.decide(strategy=name), shadow=False), middle + (-1) ** i)
+        history.wait(BLOCK)
+    found = evidence(history.ledger(), history.now_ns)[OFI]
+    assert found.significant is significant
+    assert significant or found.why_not.startswith("not significant among so many strategies")
+
+
+def test_the_magnets_step_is_reverted_by_what_came_after_it_alone() -> None:
+    lesson = Lesson()
+    for i in range(60):
+        lesson.magnet(i < 35, chance=0.3)
+        lesson.blocks()
+        if i == 34:
+            assert apply(lesson, MAGNET_ALIGNED)["applied"]
+    (told,) = [data for data in lesson.of("ADJUSTMENT") if data["type"] == "revert"]
+    assert (told["subject"], told["evidence"]["n"]) == (MAGNET_ALIGNED, 20)

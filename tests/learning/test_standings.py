@@ -83,6 +83,9 @@ def test_back_after_a_day_and_five_good_shadows() -> None:
     assert verdict(lesson) is not REFUSES  # the same losses do not count again
     loses(lesson, 201)
     assert verdict(lesson) is REFUSES
+    lesson.wait(24 * HOUR)
+    shadows(lesson, [2.0] * 5)
+    assert lesson.of("ADJUSTMENT")[-1]["evidence"] == {"shadows": 5, "mean_r": 2.0}
 
 
 @pytest.mark.parametrize(

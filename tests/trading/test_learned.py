@@ -51,6 +51,11 @@ def test_the_magnets_multiplier_is_for_trades_like_those_it_was_learned_from(
     assert learned_factor(signal(direction), view(**of), TrueTrendParams()) == expected
 
 
+@pytest.mark.parametrize(("price", "expected"), [("995", 1.0), ("994.9", 1.2), ("900", 1.2), ("899.9", 1.0)])
+def test_gaps_of_exactly_half_a_percent_and_of_ten(price: str, expected: float) -> None:
+    assert learned_factor(signal(price=Decimal(price)), view(pain="1000"), TrueTrendParams()) == expected
+
+
 def test_the_rule_of_true_trend_is_the_one_that_is_set() -> None:
     assert learned_factor(signal(), view(sign=-1), TrueTrendParams(require_direction=False)) == 1.2
 
