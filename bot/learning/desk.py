@@ -182,7 +182,7 @@ class Learning:
             since = since_change(self.ledger, subject, steps[-1].at_ns, now_ns)
             reason = turned(steps, since, self.rules)
             if reason:
-                before = self.multipliers.revert(subject)
+                before = self.multipliers.revert(subject, now_ns)
                 figures = {"n": since.n, "mean": since.mean, "lo": since.lo, "hi": since.hi}
                 data = {"reason": reason, "before": before, "after": 1.0, "evidence": figures}
                 data |= {"significant": True, "applied": True}

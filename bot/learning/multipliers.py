@@ -1,7 +1,7 @@
 """Multipliers in force, step by step: what may be changed, how far, and what takes it back (product 8). Pure.
 
 One step a subject in 24 h, of at most 5 %, within [0.5, 1.5]. Steps are a stack: `undo` takes the newest back, a revert all of
-them, and neither waits. Every change is an ADJUSTMENT, and folding those gives the stacks again.
+them, and neither waits; after a revert the next step does. Every change is an ADJUSTMENT, and folding those gives the stacks again.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Multipliers:
     def __init__(self, values: dict[str, float]) -> None:
         self.values = values
         self.steps: dict[str, list[Step]] = {}
+        self._reverted_ns: dict[str, int] = {}
 
     def value(self, subject: str) -> float:
         return self.values.get(subject, 1.0)
@@ -47,11 +48,16 @@ class Multipliers:
             return "there is no evidence about it"
         if not (evidence.significant or anyway):
             return f"not significant: {evidence.why_not}"
-        steps = self.steps.get(evidence.subject)
-        if steps and now_ns - steps[-1].at_ns < STEP_NS:
+        changed_ns = self._changed_ns(evidence.subject)
+        if changed_ns is not None and now_ns - changed_ns < STEP_NS:
             return "changed less than 24 h ago"
         before = self.value(evidence.subject)
         return f"it stays at {before:g}" if stepped(before, evidence.z) == before else ""
+
+    def _changed_ns(self, subject: str) -> int | None:
+        """When it was stepped or reverted last; what was undone was no change."""
+        steps = self.steps.get(subject)
+        return steps[-1].at_ns if steps else self._reverted_ns.get(subject)
 
     def next(self, evidence: Evidence, now_ns: int, rules: str) -> Step:
         """The step that this evidence allows. It is not made yet."""
@@ -69,10 +75,11 @@ class Multipliers:
         self._settle(subject, step.before)
         return step
 
-    def revert(self, subject: str) -> float:
+    def revert(self, subject: str, now_ns: int) -> float:
         """All steps taken back; returns what the multiplier was."""
         before = self.value(subject)
         self.steps[subject].clear()
+        self._reverted_ns[subject] = now_ns
         self._settle(subject, 1.0)
         return before
 
@@ -98,7 +105,7 @@ class Multipliers:
         elif data["type"] == UNDONE:
             self.undo(subject)
         elif data["type"] == REVERTED:
-            self.revert(subject)
+            self.revert(subject, at_ns)
 
 
 def turned(steps: list[Step], since: Mean, rules: str) -> str:

@@ -228,6 +228,21 @@ def test_a_step_is_reverted_when_the_evidence_turns(by_itself: bool) -> None:
     assert told["evidence"]["hi"] < 0 and told["evidence"]["n"] >= 20
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_after_a_revert_the_next_step_waits_a_day(restarts: bool) -> None:
+    lesson = winning(Lesson(probation={"loss_pct": 100, "min_trades": 1000}), 31)
+    apply(lesson)
+    while not (reverted := [data for data in lesson.of("ADJUSTMENT") if data["type"] == "revert"]):
+        winning(lesson, 1, r=-1.0)
+    assert len(reverted) == 1
+    if restarts:
+        lesson.restart()
+    lesson.wait(24 * HOUR - 1)
+    assert apply(lesson, anyway=True)["reason"] == "changed less than 24 h ago"
+    lesson.wait(1)
+    assert apply(lesson, anyway=True)["applied"]
+
+
 def test_a_step_is_kept_while_nothing_speaks_against_it() -> None:
     lesson = winning(Lesson(), 31)
     apply(lesson)
