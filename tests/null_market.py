@@ -17,7 +17,7 @@ from math import sqrt
 from random import Random
 from typing import Any, NamedTuple
 
-from bot.app import wiring
+from bot.app import desks, wiring
 from bot.app.settings import Settings
 from bot.domain.events import Emit
 from bot.domain.ids import IdSource
@@ -162,14 +162,14 @@ class NullMarket:
             schedule=lambda key, due_ns: self.timers.set(wiring.VENUE_TIMERS, key, due_ns),
             report=self.reports.append,
         )
-        rules = wiring.size_rules(chosen, instruments)
-        desks: list[Desk] = [
+        rules = desks.size_rules(chosen, instruments)
+        taking_part: list[Desk] = [
             Orders(),
-            wiring._positions(chosen, self.portfolio, self.ids, rules),
-            wiring._exits(chosen, self.portfolio, self.ids, rules),
+            desks.position_desk(chosen, self.portfolio, self.ids, rules),
+            desks.exit_desk(chosen, self.portfolio, self.ids, rules),
         ]
         sinks = wiring._sinks(self, self.commands, self.timers, self.watches)  # type: ignore[arg-type]
-        self.bus = Bus(desks, ROUTES, sinks, self.view)
+        self.bus = Bus(taking_part, ROUTES, sinks, self.view)
 
     def emit(self, event: Emit) -> None:
         self.counts[event.kind] = self.counts.get(event.kind, 0) + 1

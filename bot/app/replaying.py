@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from bot.app.desks import build_guards
 from bot.app.recorded import judged, why_not_again
 from bot.app.restart import TAPE_ENDED
 from bot.app.run import Outcome, begin, finish, folding, others_of, summary_of, unfollowed_of
 from bot.app.settings import Settings
-from bot.app.wiring import Parts, asking, assemble, build_guards, pick_instruments
+from bot.app.wiring import Parts, asking, assemble, pick_instruments
 from bot.demo import BUNDLED_TAPE
 from bot.domain.frames import Frame
 from bot.domain.ports import Observer

@@ -14,13 +14,22 @@ from typing import Any
 
 import msgspec
 
-from bot.app.plugins import StrategyClass, find_guards
-from bot.app.settings import Settings, config_hash
-from bot.domain.errors import ConfigError, told
+from bot.app.desks import (
+    build_guards,
+    exit_desk,
+    exploration_of,
+    mark_of,
+    position_desk,
+    shadow_desk,
+    size_rules,
+    strategies_of,
+)
+from bot.app.settings import Settings
+from bot.domain.errors import ConfigError
 from bot.domain.events import Emit, Event
 from bot.domain.frames import Frame, Lane, Source
 from bot.domain.ids import IdSource
-from bot.domain.instrument import Instrument, exact
+from bot.domain.instrument import Instrument
 from bot.domain.messages import (
     Adopt,
     ApplyRequest,
@@ -52,7 +61,7 @@ from bot.domain.messages import (
     WatchPrice,
 )
 from bot.domain.orders import AmendOrder, CancelOrder, Fill, Funding, OrderCommand, OrderUpdate, PlaceOrder, Transfer
-from bot.domain.ports import Desk, Guard, JournalSink, MarketView, Observer, Strategy
+from bot.domain.ports import Desk, JournalSink, Observer
 from bot.domain.values import Decision, Signal
 from bot.exchanges.base import Decoder, exchanges
 from bot.learning.desk import ACTED_ON, Learning
@@ -70,28 +79,14 @@ from bot.runtime.timers import Timers
 from bot.runtime.view import LiveView
 from bot.runtime.watches import Watches
 from bot.trading.asking import Asking
-from bot.trading.correlation import Correlations
 from bot.trading.exits.desk import Exits
-from bot.trading.exits.opening import Liquidation
-from bot.trading.exits.protection import stop_fraction
-from bot.trading.exits.retarget import Retarget
-from bot.trading.exploring import Exploration
-from bot.trading.fill_params import brackets_of
 from bot.trading.fills import Matching
 from bot.trading.gate import Gate
-from bot.trading.guards.base import GuardContext
-from bot.trading.latency import Latency
 from bot.trading.learned import Learned
-from bot.trading.order_limits import check_order
 from bot.trading.orders import Orders
 from bot.trading.portfolio import Portfolio
-from bot.trading.positions import LastLook, Positions
 from bot.trading.risk import standing
 from bot.trading.shadow.desk import Shadows
-from bot.trading.shadow.size import ShadowSize
-from bot.trading.shadow.venue import ShadowVenue
-from bot.trading.shadow.view import ShadowView, real
-from bot.trading.sizing import SizeRules
 from bot.trading.state import State
 from bot.trading.strategies.desk import Strategies
 from bot.venues.executor import Executor
@@ -136,7 +131,6 @@ ROUTES: dict[type, tuple[str, ...]] = {
 }
 VENUE_TIMERS = "venue"
 SHADOW_K = 1 << 19  # ids of shadows are numbered from here in each frame
-SHADOW_TRADES_KEPT = 2_000
 
 
 @dataclass(slots=True)
@@ -258,7 +252,7 @@ def assemble(
     )
     market = Market(list(instruments.values()), params, others)
     began_usd = settings.paper.equity_usd if began_usd is None else began_usd
-    portfolio = Portfolio(began_usd, lambda i: _mark(market.market(i)), settings.fees.taker)
+    portfolio = Portfolio(began_usd, lambda i: mark_of(market.market(i)), settings.fees.taker)
     state = State(portfolio, settings.risk)
     learned = Learned()
     view = LiveView(market, portfolio, state, instruments, learned)
@@ -285,8 +279,8 @@ def assemble(
     executor = Executor(sends_to, journal, told, **waits)
     identity, guards = build_guards(settings)
     rules = size_rules(settings, instruments)
-    exits = _exits(settings, portfolio, ids, rules)
-    gate, orders = Gate(guards, ids, rules, identity, settings.stop, _exploration(settings)), Orders()
+    exits = exit_desk(settings, portfolio, ids, rules)
+    gate, orders = Gate(guards, ids, rules, identity, settings.stop, exploration_of(settings)), Orders()
     learning = Learning(
         learned,
         {instrument.unified: instrument.id for instrument in instruments.values()},
@@ -295,12 +289,12 @@ def assemble(
         lambda: standing(portfolio, settings.risk).limited,
     )
     shadow_ids = IdSource(account=settings.account, session=session, k=SHADOW_K)
-    shadows = _shadows(settings, venue, shadow_ids, rules, market, session)
+    shadows = shadow_desk(settings, venue, shadow_ids, rules, market, session)
     desks: list[Desk] = [
-        Strategies(_strategies(settings), ids),
+        Strategies(strategies_of(settings), ids),
         gate,
         orders,
-        _positions(settings, portfolio, ids, rules),
+        position_desk(settings, portfolio, ids, rules),
         exits,
         state,
         shadows,
@@ -363,80 +357,6 @@ def decoders_of(instruments: Sequence[Instrument]) -> dict[str, Callable[[], Dec
     return {venue: partial(exchange.decoder, instruments) for venue, exchange in exchanges().items()}
 
 
-def _shadows(
-    settings: Settings, venue: PaperVenue, ids: IdSource, rules: SizeRules, market: Market, session: int
-) -> Shadows:
-    """The desks of positions once more, with a portfolio, a venue and a view of their own."""
-    portfolio = Portfolio(Decimal(0), lambda name: _mark(market.market(real(name))), settings.fees.taker)
-    view = ShadowView(portfolio)
-    params = settings.paper
-    return Shadows(
-        orders=Orders(trades_kept=SHADOW_TRADES_KEPT),
-        positions=_positions(settings, portfolio, ids, rules, last_look=lambda wanted, view, rules: None),
-        exits=_exits(settings, portfolio, ids),
-        portfolio=portfolio,
-        view=view,
-        venue=ShadowVenue(
-            view.known,
-            settings.fees,
-            params,
-            Latency(params.latency_ms, params.latency_p99_ms),
-            volume_usd=venue.account.volume.usd,
-            trade_prefix=f"{session}S",
-        ),
-        size=ShadowSize(rules, settings.stop),
-        risk=settings.risk,
-        params=settings.shadow,
-        leaving=settings.exits,
-    )
-
-
-def _exits(settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules | None = None) -> Exits:
-    """Without `rules` no liquidation is looked out for."""
-    liquidation: Liquidation = lambda position: None  # noqa: E731
-    if rules is not None:
-        brackets = rules.brackets
-        liquidation = lambda position: portfolio.liquidation_price(position, brackets)  # noqa: E731
-    return Exits(
-        portfolio,
-        ids,
-        Retarget(settings.walls, settings.targets, settings.fees),
-        ladder=settings.ladder,
-        stop=settings.stop,
-        hold=settings.hold,
-        exits=settings.exits,
-        fees=settings.fees,
-        liquidation=liquidation,
-    )
-
-
-def _positions(
-    settings: Settings, portfolio: Portfolio, ids: IdSource, rules: SizeRules, last_look: LastLook = check_order
-) -> Positions:
-    return Positions(
-        portfolio,
-        ids,
-        entry=settings.entry,
-        hold=settings.hold,
-        true_trend=settings.true_trend,
-        stop=settings.stop,
-        rules=rules,
-        last_look=last_look,
-    )
-
-
-def _strategies(settings: Settings) -> list[Strategy]:
-    return [_strategy(settings.strategy_classes[name], settings) for name in settings.strategies]
-
-
-def _strategy(found: StrategyClass, settings: Settings) -> Strategy:
-    try:
-        return found(getattr(settings.strategy, found.name))
-    except Exception as error:  # a user's own code may raise anything
-        problem = told(error, getattr(found, "__module__", ""))
-        raise ConfigError(f"strategy {found.name} cannot be made with its settings: {problem}") from error
-
-
 def _sinks(
     log: EventLog, commands: list[OrderCommand], timers: Timers, watches: Watches
 ) -> dict[type, Callable[[Any], object]]:
@@ -453,25 +373,6 @@ def _sinks(
     }
 
 
-def size_rules(settings: Settings, instruments: Mapping[str, Instrument]) -> SizeRules:
-    return SizeRules(
-        sizing=settings.sizing,
-        risk=settings.risk,
-        fee=settings.fees.taker,
-        slip=settings.entry.max_slip_bps / 10_000,
-        stop=stop_fraction(settings.stop),
-        correlations=Correlations(settings.risk.correlation_half_life_bars),
-        true_trend=settings.true_trend,
-        brackets=brackets_of(instruments, settings.paper),
-    )
-
-
-def _exploration(settings: Settings) -> Exploration | None:
-    """On paper only."""
-    of = settings.learning
-    return Exploration(of.explore_share, of.explore_seed) if of.explore_share and settings.mode == "paper" else None
-
-
 def trade_prefix(session: int) -> str:
     """Before the numbers of the paper trades that a session makes, so that each has an id of its own."""
     return f"{session}T"
@@ -484,33 +385,3 @@ def asking(parts: Parts, names: Sequence[str]) -> Asking:
     if unknown:
         raise ConfigError(f"no guard to ask is called {', '.join(unknown)}; enabled are {', '.join(enabled)}")
     return Asking([enabled[name] for name in dict.fromkeys(names)], parts.view, parts.market.store)
-
-
-def build_guards(settings: Settings) -> tuple[str, list[Guard]]:
-    """The enabled guards in their configured order, and the configuration's hash (rules, guard and strategy
-    versions, files of a user's own strategies)."""
-    classes = find_guards()
-    context = GuardContext(
-        round_trip=settings.fees.round_trip,
-        stop_fraction=stop_fraction(settings.stop),
-        risk=settings.risk,
-        targets=settings.targets,
-        stop=settings.stop if settings.stop.mode == "atr" else None,
-    )
-    guards: list[Guard] = []
-    for name in settings.guards.order:
-        params = getattr(settings.guards, name)
-        if params.enabled:
-            guards.append(classes[name](params, context))
-    versions: dict[str, int | str] = {f"guard:{name}": cls.version for name, cls in classes.items()}
-    for name in settings.strategies:
-        versions[f"strategy:{name}"] = settings.strategy_classes[name].version
-        if name in settings.strategy_files:
-            versions[f"file:{name}"] = settings.strategy_files[name]
-    return config_hash(settings, versions), guards
-
-
-def _mark(market: MarketView) -> Decimal | None:
-    """What a position is worth: the mark, without a book the last trade."""
-    price = market.last if market.mark is None else market.mark
-    return None if price is None else exact(round(price, 8))  # the mean of two prices has float noise

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bot.app.desks import build_guards, strategies_of
 from bot.app.settings import LEAVES, Settings, describe, load_settings, schema, settings_model, unsupported
-from bot.app.wiring import _strategies, build_guards
 from bot.domain.errors import ConfigError
 from bot.trading.strategies.trend import Trend
 
@@ -285,7 +285,7 @@ def test_a_strategy_that_cannot_be_made_with_its_settings_is_told() -> None:
     write(GOOD.replace("self.settings = settings", "self.settings = settings.nothing"))
     line = 1 + GOOD.splitlines().index("        self.settings = settings")
     with pytest.raises(ConfigError, match=rf"strategy fade cannot be made .*AttributeError.*nothing.*\(line {line}\)"):
-        _strategies(load('strategies = ["fade"]'))
+        strategies_of(load('strategies = ["fade"]'))
 
 
 def test_a_folder_whose_strategies_are_not_asked_is_mentioned() -> None:
