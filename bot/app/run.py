@@ -424,9 +424,9 @@ def others_of(tape: Played, settings: Settings) -> list[Instrument]:
 
 def describe(tape: Played, settings: Settings) -> str:
     """What is being played, in one honest line."""
-    if settings.venue.name == SIM:
-        return synthetic_line(settings)
     if not isinstance(tape, Tape):
+        if settings.venue.name == SIM:
+            return synthetic_line(settings)
         return f"PAPER trading on the public data of {tape.name}. No orders leave this machine."
     speed = "" if settings.venue.speed == 1 else f" at {settings.venue.speed:g} times real speed"
     kind = "a synthetic tape (no market was recorded)" if "synthetic" in tape.manifest.versions else "a recording"
