@@ -91,9 +91,13 @@ class Standings:
         return Change(symbol=symbol, on=False, reason=reason, evidence={"shadows": len(results), "mean_r": mean})
 
     def warning(self, symbol: str, equity_usd: Decimal, now_ns: int) -> str:
-        """Worth telling after a trade, and no more."""
+        """Worth telling after a trade, once for each streak, and no more."""
         record = self._record(symbol)
-        return standing(record.trades, equity_usd, now_ns, record.returned_ns, self.rule).warning
+        before, after = (
+            standing(trades, equity_usd, now_ns, record.returned_ns, self.rule).warning
+            for trades in (record.trades[:-1], record.trades)
+        )
+        return "" if before else after
 
     def change(self, symbol: str, reason: str, now_ns: int, *, on: bool) -> None:
         record = self._record(symbol)
