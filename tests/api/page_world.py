@@ -567,6 +567,7 @@ class Served:
     def __init__(self, first: dict[str, Any]) -> None:
         self.first = first
         self.told: list[tuple[str, dict[str, Any]]] = []
+        self.confirmed: list[tuple[str, str]] = []  # nonce, and the word
         self.sockets: list[web.WebSocketResponse] = []
         self.story: dict[str, Any] | None = None
         app = web.Application()
@@ -631,6 +632,8 @@ class Served:
 
     async def _act(self, request: web.Request) -> web.Response:
         self.told.append((request.match_info["act"], await request.json()))
+        if "X-Nonce" in request.headers:
+            self.confirmed.append((request.headers["X-Nonce"], request.headers["X-Confirm"]))
         if request.match_info["act"] == "prepare":
             return web.json_response({"nonce": "n1", "confirm": "KILL", "state": {"open_positions": 2}})
         return web.json_response({"accepted": True}, status=202)

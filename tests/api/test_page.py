@@ -558,7 +558,8 @@ async def test_what_moves_money_takes_two_steps_and_the_typed_word(chrome: Brows
             await page.until(f"document.querySelector('dialog [type=submit]').disabled === {str(refused).lower()}")
         await page.ask("document.querySelector('dialog [type=submit]').click()")
         await page.until("document.querySelector('dialog .accepted')")
-        assert served.told == [("prepare", {"action": "kill"}), ("kill", {"nonce": "n1", "confirm": "KILL"})]
+        assert served.told == [("prepare", {"action": "kill"}), ("kill", {})]
+        assert served.confirmed == [("n1", "KILL")]
 
 
 async def test_where_the_server_offers_no_actions_there_are_no_buttons(chrome: Browser) -> None:
