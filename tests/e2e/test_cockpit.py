@@ -169,6 +169,7 @@ async def test_a_section_is_what_the_api_answers(engine: Engine) -> None:
             "events",
             "chart",
             "learning",
+            "actions",
         ),
     }
     assert {name: sections[name] for name in slow} == before | {"events": before["events"][-200:]}
