@@ -86,11 +86,6 @@ class Exchange(Protocol):
         """What to say on the stream to get the book anew; empty where a snapshot is fetched instead."""
         ...
 
-    def anew(self, symbol: str, *, depth_only: bool) -> tuple[bytes, ...]:
-        """The same where nothing was heard of the symbol: it was not listed, perhaps, when it was asked for. What comes already may be
-        refused and goes on."""
-        ...
-
     def decoder(self, instruments: Iterable[Instrument]) -> Decoder:
         """Of one connection: it may remember what came before."""
         ...

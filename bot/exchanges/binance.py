@@ -308,9 +308,6 @@ class BinanceUsdm:
     def again(self, symbol: str) -> tuple[bytes, ...]:
         return ()
 
-    def anew(self, symbol: str, *, depth_only: bool) -> tuple[bytes, ...]:
-        return ()
-
     def decoder(self, instruments: Iterable[Instrument]) -> Decoder:
         return decode
 

@@ -290,10 +290,6 @@ DEPTH_CHANNEL = "orderbook.1000"
 """The deepest there is, every 200 ms: walls are looked for up to 5 % away, and 200 levels of BTC end after some 0.05 %."""
 
 
-def _channels(depth_only: bool) -> list[str]:
-    return [DEPTH_CHANNEL, "publicTrade", *(() if depth_only else ("tickers",))]
-
-
 class Bybit:
     venue = VENUE
     rest_url, ws_url = "https://api.bybit.com", "wss://stream.bybit.com"
@@ -313,7 +309,7 @@ class Bybit:
         """One connection, for the venue sets no time at which it ends; a message for each symbol, for it refuses the whole of one in which
         any topic is wrong, such as that of a symbol that is gone. Books of coins that are looked at only may be quiet for
         longer than those of one that is traded, whose ticker speaks too."""
-        channels = _channels(depth_only)
+        channels = [DEPTH_CHANNEL, "publicTrade", *(() if depth_only else ("tickers",))]
         plan = StreamPlan(
             name="public",
             path="/v5/public/linear",
@@ -334,10 +330,6 @@ class Bybit:
 
     def again(self, symbol: str) -> tuple[bytes, ...]:
         return tuple(subscribe([symbol], [DEPTH_CHANNEL], 2, op) for op in ("unsubscribe", "subscribe"))
-
-    def anew(self, symbol: str, *, depth_only: bool) -> tuple[bytes, ...]:
-        others = [each for each in _channels(depth_only) if each != DEPTH_CHANNEL]
-        return (*self.again(symbol), *(subscribe([symbol], [each], 2) for each in others))
 
     def decoder(self, instruments: Iterable[Instrument]) -> base.Decoder:
         return Decoder().decode

@@ -379,10 +379,6 @@ def parse_klines(raw: bytes, width_s: int) -> Klines:
 # --- public data ---------------------------------------------------------------------------------------------------
 
 
-def _channels(depth_only: bool) -> list[str]:
-    return ["books", "trades", *(() if depth_only else ("mark-price", "funding-rate"))]
-
-
 class Okx:
     venue = VENUE
     rest_url, ws_url = "https://www.okx.com", "wss://ws.okx.com:8443"
@@ -403,7 +399,7 @@ class Okx:
         """One connection, for the venue sets no time at which it ends. `books` are 400 levels a side, the most without a login.
         Books of coins that are looked at only may be quiet for longer than those of one that is traded, whose mark price speaks
         too."""
-        channels = _channels(depth_only)
+        channels = ["books", "trades", *(() if depth_only else ("mark-price", "funding-rate"))]
         plan = StreamPlan(
             name="public",
             path="/ws/v5/public",
@@ -424,9 +420,6 @@ class Okx:
 
     def again(self, symbol: str) -> tuple[bytes, ...]:
         return tuple(subscribe([symbol], ["books"], op) for op in ("unsubscribe", "subscribe"))
-
-    def anew(self, symbol: str, *, depth_only: bool) -> tuple[bytes, ...]:
-        return subscribe([symbol], ["books"], "unsubscribe"), subscribe([symbol], _channels(depth_only))
 
     def decoder(self, instruments: Iterable[Instrument]) -> exchange.Decoder:
         return Decoder({each.symbol: each.contract_size for each in instruments if each.venue == VENUE}).decode

@@ -70,7 +70,6 @@ class VenueFeed:
         self._coins: list[Instrument] = []
         self._depth: Stream | None = None
         self._absent_s: Counter[str] = Counter()  # by symbol
-        self._unheard: set[str] = set()  # symbols of which perhaps nothing comes
         self._said: defaultdict[str, deque[float]] = defaultdict(
             deque
         )  # when the stream was asked for a book, loop time
@@ -205,11 +204,7 @@ class VenueFeed:
             self.want(symbol)
             return
         said.append(now_s)
-        unheard = symbol in self._unheard
-        self._unheard.discard(symbol)
-        await stream.say(
-            self.exchange.anew(symbol, depth_only=self._depth_only) if unheard else self.exchange.again(symbol)
-        )
+        await stream.say(self.exchange.again(symbol))
 
     async def _watch(self, put: Put, book_age_s: Callable[[str], float | None]) -> None:
         """Once a second: a book that stands still while its stream lives is refused, one that lives is looked at anew in turn."""
@@ -222,7 +217,6 @@ class VenueFeed:
                     await put(Source.FEED, msgspec.json.encode(self._stale(each.symbol, age_s)))
                     self.want(each.symbol)
                 if self._is_absent(each.symbol, age_s):
-                    self._unheard.add(each.symbol)
                     self.want(each.symbol)
             turn += len(self.followed) / WIDEN_S
             while turn >= 1.0:

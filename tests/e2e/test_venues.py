@@ -122,9 +122,8 @@ def test_a_symbol_that_is_gone_after_a_cut_takes_no_other_with_it(engine: Engine
     assert not usable(engine, OTHER)
     assert engine.wait_for("BAD_FRAME"), "the venue's refusal is told"
     venue.gone.clear()
-    until(lambda: usable(engine, OTHER), "the book of the symbol that is listed again")
-    until(lambda: (market(engine, OTHER)["trade_age_s"] or 99) < 5, "its trades")
-    assert usable(engine, SYMBOL)
+    venue.cut()
+    until(lambda: usable(engine, SYMBOL) and usable(engine, OTHER), "both books")
 
 
 def test_walls_are_those_of_all_venues_and_one_that_is_down_at_the_start_joins_later(tmp_path: Path) -> None:

@@ -51,13 +51,6 @@ def test_what_is_said_to_bybit() -> None:
         ("subscribe", ["orderbook.1000.BTCUSDT"]),
     ]
     assert json.loads(whole.ping) == {"op": "ping"}
-    for depth_only, others in ((False, ["publicTrade", "tickers"]), (True, ["publicTrade"])):
-        anew = said(bybit.EXCHANGE.anew("BTCUSDT", depth_only=depth_only))
-        assert [(each["op"], each["args"]) for each in anew] == [
-            ("unsubscribe", ["orderbook.1000.BTCUSDT"]),
-            ("subscribe", ["orderbook.1000.BTCUSDT"]),
-            *(("subscribe", [f"{channel}.BTCUSDT"]) for channel in others),
-        ], "a message each: one that is there already spoils no other"
 
 
 def test_what_is_said_to_okx() -> None:
@@ -71,10 +64,6 @@ def test_what_is_said_to_okx() -> None:
         ("subscribe", [{"channel": "books", "instId": BTC}]),
     ]
     assert whole.ping == b"ping"
-    for depth_only, expected in zip((False, True), channels, strict=True):
-        stop, begin = said(okx.EXCHANGE.anew(BTC, depth_only=depth_only))
-        assert stop == {"op": "unsubscribe", "args": [{"channel": "books", "instId": BTC}]}
-        assert (begin["op"], [arg["channel"] for arg in begin["args"]]) == ("subscribe", expected)
 
 
 # --- klines: newest first, the running one not taken, and what is not said not invented ------------------------------
