@@ -237,7 +237,7 @@ def assemble(
     passed over; `trades_of` is the session that paper trades are numbered for (default: this one), an earlier one when its venue is
     lived through again; `began_usd` is what the paper account began with (default: what the settings say). `recorder` is shown what the engine takes and sends; `rerun` stands for the executor and
     takes the venue's reports."""
-    inbox, timers, watches, commands = Inbox(), Timers(), Watches(), list[OrderCommand]()
+    inbox, timers, watches, commands = Inbox(), Timers((VENUE_TIMERS,)), Watches(), list[OrderCommand]()
     ids = IdSource(account=settings.account, session=session)
     log = EventLog(
         account=settings.account, mode=settings.mode, last_seq=last_seq, unified=lambda i: instruments[i].unified

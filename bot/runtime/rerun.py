@@ -5,8 +5,8 @@ when a report was taken. Both are on the tape, as a `sent` line where the order 
 sent by itself, and what the simulated venue reports is not taken but held against the recorded reports. Everything else,
 engine timers included, follows from the frames.
 
-Not guaranteed: anything after a frame that is missing; a tape whose beginning was deleted; the order of two timers due in the same
-nanosecond of which one is the venue's; a machine that stood still for more than a minute.
+Not guaranteed: anything after a frame that is missing; a tape whose beginning was deleted; a machine that stood still for more than a
+minute.
 """
 
 from __future__ import annotations

@@ -78,3 +78,14 @@ def test_setting_again_replaces_and_canceling_removes() -> None:
     assert timers.next_due() == 40
     assert timers.pop().due_ns == 40
     assert timers.next_due() is None
+
+
+def test_a_venues_timers_go_before_others_of_the_same_time_whenever_they_were_set() -> None:
+    timers = Timers(("venue",))
+    timers.set("shadow", "late", 2)
+    timers.set("shadow", "same", 1)
+    timers.set("venue", "b", 1)
+    timers.set("venue", "a", 1)
+    fired = [(timers.pop().desk, timers.next_due()) for _ in range(4)]
+    assert [desk for desk, _ in fired] == ["venue", "venue", "shadow", "shadow"]
+    assert [due for _, due in fired] == [1, 1, 2, None]
