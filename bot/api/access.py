@@ -21,6 +21,7 @@ import orjson
 from aiohttp import web
 
 COOKIE = "bigalpha"
+CSRF = "X-CSRF"
 SESSION_S = 12 * 3600.0
 CONFIRM_S = 30.0
 SESSIONS = 20  # open browsers, and links that nobody has used
@@ -46,6 +47,7 @@ class Access:
 
     def __init__(self, token: str, *, actions: bool, now_s: Callable[[], float] = monotonic) -> None:
         self._token, self.actions, self._now_s = token.encode(), actions, now_s
+        self.failures = 0  # links that did not serve
         self._links: dict[bytes, float] = {}  # hashes, and until when they serve
         self._sessions: dict[bytes, float] = {}
         self._prepared: dict[bytes, _Prepared] = {}
@@ -62,6 +64,7 @@ class Access:
         """The page, with a cookie in place of the code. Raises HTTPForbidden for a code that does not serve."""
         until_s = self._links.pop(_hash(code), 0.0)
         if until_s <= self._now_s():
+            self.failures += 1
             raise web.HTTPForbidden(text=USED_UP)
         session = secrets.token_urlsafe(32)
         _put(self._sessions, _hash(session), self._now_s() + SESSION_S, SESSIONS)
@@ -96,7 +99,7 @@ class Access:
             return 403, NO_ACTIONS
         if not same_origin(request) or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             return 403, "only the page of this very address may act with its session: the Origin must be the same"
-        if request.headers.get("X-CSRF") != "cockpit":
+        if request.headers.get(CSRF) != "cockpit":
             return 403, "the page's own header X-CSRF is missing"
         if action not in AT_ONCE | TWO_STEPS:
             return 403, f"the page cannot do {action}: use the token"

@@ -18,10 +18,13 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from bot import __version__
 from bot.api.access import TOKEN_NEEDED, TWO_STEPS, Access
 from bot.api.answers import Answers
 from bot.api.cockpit import HEADERS, Cockpit
+from bot.api.description import description
 from bot.api.ledger import LiveLedger
+from bot.api.metrics import CONTENT_TYPE, metrics
 from bot.api.requests import ApplyBody, BlockBody, CloseBody, SignalRequest, StopBody, UndoBody, body_of
 from bot.api.snapshot import Live
 from bot.domain.errors import ConfigError, JournalError
@@ -127,6 +130,8 @@ class ApiServer:
             web.get("/api/depth", self._look(lambda _: live.depth())),
             web.get("/api/learning", self._look(lambda _: live.learning())),
             web.get("/api/events", self._events),
+            web.get("/api/openapi.json", self._describe),
+            web.get("/metrics", self._metrics),
             web.get("/livez", self._livez),
             web.get("/readyz", self._readyz),
             web.get("/healthz", self._readyz),
@@ -177,6 +182,16 @@ class ApiServer:
         kinds = tuple(filter(None, request.query.get("kinds", "").split(",")))
         events = await self._journal.read(since_seq=since, limit=min(limit, EVENTS_PAGE), kinds=kinds or None)
         return _json([event.to_dict() for event in events])
+
+    async def _describe(self, request: web.Request) -> web.Response:
+        return _json(description(__version__))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        live, pages = self._live, 0 if self._cockpit is None else self._cockpit.watching
+        page = {"pages": pages, "failures": self._access.failures}
+        stats = self._journal.stats()
+        text = await live.engine.inspect(lambda: metrics(live.status(), live.health(stats), live.ages(), page))
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _livez(self, request: web.Request) -> web.Response:
         return _json({"alive": True})

@@ -13,7 +13,7 @@ Symbol = Annotated[str, typer.Argument(help="e.g. BTC/USDT:USDT")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (signal, close, stop, block, pause, resume, kill, flatten, cockpit):
+    for command in (signal, close, stop, block, pause, resume, kill, flatten):
         app.command()(command)
 
 
@@ -133,19 +133,6 @@ def flatten(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJso
     """
     answer = _post("/api/flatten", {}, config, data_dir)
     print_json(answer) if as_json else print("HALTED: every position is being closed at market")
-
-
-def cockpit(config: ConfigFiles = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """The address of the running engine's page, with a link that signs one browser in (it may act if cockpit.actions is set).
-
-    Example: python -m bot cockpit
-    """
-    from bot.journal.lock import running_api
-
-    settings = settings_of(files=config, data_dir=data_dir, asks_strategies=False)
-    query = _post("/api/link", {}, config, data_dir)["query"]
-    url = f"{running_api(settings.data_dir)}/{query}"
-    print_json({"url": url, "actions": settings.cockpit.actions}) if as_json else print(url)
 
 
 def _post(path: str, body: dict[str, Any], config: Any, data_dir: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bot.cli import acting, config, doctor, learning, ledger, playing, reading, recording, simulating
+from bot.cli import acting, cockpit, config, doctor, learning, ledger, playing, reading, recording, simulating
 
 app = typer.Typer(
     help="Big Alpha: a trading engine for crypto perpetual futures that tells why it did or did not trade.",
@@ -13,5 +13,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (playing, reading, ledger, acting, learning, recording, simulating, config, doctor):
+for group in (playing, reading, ledger, acting, learning, cockpit, recording, simulating, config, doctor):
     group.register(app)

@@ -7,7 +7,6 @@ engine that may be in the middle of a frame. What fires first must not.
 from __future__ import annotations
 
 import heapq
-
 from collections.abc import Collection
 
 from bot.domain.messages import TimerFired
