@@ -34,9 +34,9 @@ def main() -> None:
     rounds = max(1, parser.parse_args().rounds)
     print(_machine(), flush=True)
     rows, checks = processes.measure(rounds)  # before anything else makes this process large
-    from tests.bench import every_trade, ledger, live_ledger, many_symbols, shadows
+    from tests.bench import cockpit, every_trade, ledger, live_ledger, many_symbols, shadows
 
-    in_memory = many_symbols.memory() + every_trade.memory() + ledger.measure() + shadows.measure()
+    in_memory = many_symbols.memory() + every_trade.memory() + ledger.measure() + shadows.measure() + cockpit.measure()
     from tests.bench import decision, dispatch, filling, ingest, replaying, sockets
     from tests.bench.capture import MIX, read_capture
 
