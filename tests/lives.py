@@ -123,6 +123,7 @@ def story(events: Iterable[Event]) -> list[Line]:
     ordinals: dict[str, int] = {}
     lines: list[Line] = []
     places: dict[int, int] = {}
+    shadows: set[str] = set()  # their positions, for which max pain is watched too
 
     def ordinal(value: Any) -> int | None:
         return None if value is None else ordinals.setdefault(str(value), len(ordinals))
@@ -135,7 +136,10 @@ def story(events: Iterable[Event]) -> list[Line]:
         return ordinal(value) if key.endswith("_id") else value
 
     for event in events:
-        if event.kind in LEFT_OUT or event.kind.startswith("SHADOW_") or _starting(event, lines):
+        if event.kind.startswith("SHADOW_"):
+            shadows.add(event.data.get("position_id") or "")
+            continue
+        if event.kind in LEFT_OUT or event.data.get("position_id") in shadows or _starting(event, lines):
             continue
         places[event.seq] = len(lines)
         cause = None if event.cause is None else places.get(event.cause)
