@@ -28,8 +28,8 @@ from bot.api.metrics import CONTENT_TYPE, metrics
 from bot.api.requests import ApplyBody, BlockBody, CloseBody, SignalRequest, StopBody, UndoBody, body_of
 from bot.api.snapshot import Live
 from bot.domain.errors import ConfigError, JournalError
-from bot.domain.events import Emit
 from bot.domain.messages import (
+    ActNote,
     ApplyRequest,
     BlockRequest,
     CloseRequest,
@@ -386,10 +386,9 @@ class ApiServer:
             problem = self._access.confirmed(request, body, await self._standing(body))
             if problem:
                 raise web.HTTPConflict(text=problem)
-        asked = {"action": action, "by": "token" if session is None else f"cockpit {session}", "body": body}
-        emit = Emit(kind="OPERATOR_ACT", source="api", data={**asked, "from": request.remote})
-        with suppress(JournalError):  # a full one must not keep anybody from closing
-            await self._live.engine.inspect(lambda: self._live.engine.note(emit))
+        by = "token" if session is None else f"cockpit {session}"
+        told = body if isinstance(body, dict) else None
+        self._ask(ActNote(action=action, by=by, place=request.remote, body=told))
         return await handler(request)
 
     @web.middleware

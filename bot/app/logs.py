@@ -265,6 +265,7 @@ _TELL: dict[str, Callable[[Event], str | None]] = {
     "SYMBOL_UNBLOCKED": lambda e: f"entries in {e.symbol} are allowed again by the {e.data['reason']}",
     "DAY_STARTED": lambda e: f"{e.data['day']} begins with an equity of {float(e.data['equity_usd']):.2f} USD",
     "FUNDING": lambda e: f"funding {e.symbol} {float(e.data['usd']):+.2f} USD at a rate of {e.data['rate']}",
+    "OPERATOR_ACT": lambda e: f"{e.data['action']} asked for by {e.data['by']} from {e.data['from']}",
     "TRANSFER": lambda e: f"transfer of {float(e.data['usd']):+.2f} USD",
     "BOOK_RESYNC": _book,
     "BAD_FRAME": lambda e: f"unreadable frame skipped ({e.data['count']}): {e.data['problem']}",

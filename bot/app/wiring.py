@@ -31,6 +31,7 @@ from bot.domain.frames import Frame, Lane, Source
 from bot.domain.ids import IdSource
 from bot.domain.instrument import Instrument
 from bot.domain.messages import (
+    ActNote,
     Adopt,
     ApplyRequest,
     BlockRequest,
@@ -113,6 +114,7 @@ ROUTES: dict[type, tuple[str, ...]] = {
     CloseRequest: ("exits",),
     MoveStopRequest: ("exits",),
     Adopt: ("positions",),
+    ActNote: ("state",),
     BlockRequest: ("state",),
     KillRequest: ("state", "positions"),
     FlattenRequest: ("state", "positions", "exits"),

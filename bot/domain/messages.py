@@ -6,6 +6,7 @@ Market data never does: a desk is woken by what matters and reads the rest from 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from msgspec import Struct
 
@@ -125,6 +126,15 @@ class StopRequest(Struct, frozen=True, kw_only=True, tag="stop"):
     reason: str
 
 
+class ActNote(Struct, frozen=True, kw_only=True, tag="act"):
+    """Somebody is about to ask for something over the API: who, and from where. It goes ahead of what is asked."""
+
+    action: str
+    by: str  # "token", or a name for the page's session
+    place: str | None = None
+    body: dict[str, Any] | None = None
+
+
 class LearnRequest(Struct, frozen=True, kw_only=True, tag="learn"):
     """A learning cycle now. Events that answer a request of this kind carry its id."""
 
@@ -156,6 +166,7 @@ OperatorRequest = (
     | KillRequest
     | FlattenRequest
     | StopRequest
+    | ActNote
     | LearnRequest
     | ApplyRequest
     | UndoRequest
@@ -261,6 +272,7 @@ Message = (
     | KillRequest
     | FlattenRequest
     | StopRequest
+    | ActNote
     | LearnRequest
     | ApplyRequest
     | UndoRequest

@@ -1,7 +1,7 @@
 """One hash over what was decided, to hold a replay against the run it repeats.
 
 Left out is what may differ between two runs of the same tape: seq and time stamps, the ids themselves (which hold the session's
-number), who asked for what over the API, and how the session began and ended. Everything else counts, in order.
+number), and how the session began and ended. Everything else counts, in order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from bot.domain.events import Event, canonical
 
-LEFT_OUT = frozenset({"ENGINE_STARTED", "ENGINE_STOPPED", "RECONCILED", "OPERATOR_ACT"})
+LEFT_OUT = frozenset({"ENGINE_STARTED", "ENGINE_STOPPED", "RECONCILED"})
 
 
 class Digest:

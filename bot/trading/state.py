@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from bot.domain.events import Emit, Event, text
 from bot.domain.messages import (
+    ActNote,
     BlockRequest,
     CloseRequest,
     FeedChanged,
@@ -85,6 +86,8 @@ class State:
                 answers = self._kill(reason, isinstance(message, FlattenRequest), now_ns)
             case ResumeRequest(reason=reason):
                 answers = self._resume(reason)
+            case ActNote():
+                return [_act(message)]
             case BlockRequest():
                 answers = self._block(message, view)
         return [*answers, *self._settle(now_ns)]
@@ -258,3 +261,8 @@ class State:
         if not self._followed:
             return TradingState.STARTING, "; ".join(filter(None, (WAITING, reason)))
         return (TradingState.REDUCING, reason) if causes else (TradingState.ACTIVE, "book usable")
+
+
+def _act(note: ActNote) -> Emit:
+    data = {"action": note.action, "by": note.by, "from": note.place, "body": note.body}
+    return Emit(kind="OPERATOR_ACT", source="api", data=data)
