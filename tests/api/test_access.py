@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientResponse, ClientSession, CookieJar
+from aiohttp import ClientSession, CookieJar
 
 from tests.e2e.running import SYMBOL, Engine, until
 
@@ -23,14 +23,25 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield running
 
 
+class Entered(NamedTuple):
+    """What a link led to."""
+
+    status: int
+    location: str | None
+    cookie: str
+    text: str
+
+
 class Tab:
     """A browser on the page of an engine."""
 
     def __init__(self, session: ClientSession, engine: Engine) -> None:
         self.session, self.engine = session, engine
 
-    async def enter(self, query: str) -> ClientResponse:
-        return await self.session.get(f"{self.engine.url}/{query}", allow_redirects=False)
+    async def enter(self, query: str) -> Entered:
+        async with self.session.get(f"{self.engine.url}/{query}", allow_redirects=False) as answer:
+            headers = answer.headers
+            return Entered(answer.status, headers.get("Location"), headers.get("Set-Cookie", ""), await answer.text())
 
     async def tell(self, action: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         own = {"Origin": self.engine.url, "X-CSRF": "cockpit", "Content-Type": "application/json"}
@@ -60,9 +71,8 @@ async def stranger(engine: Engine) -> AsyncIterator[Tab]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def tab(engine: Engine, stranger: Tab) -> Tab:
     answer = await stranger.enter(engine.post("/api/link")[1]["query"])
-    assert (answer.status, answer.headers["Location"]) == (303, "/")
-    cookie = answer.headers["Set-Cookie"]
-    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert (answer.status, answer.location) == (303, "/")
+    assert "HttpOnly" in answer.cookie and "SameSite=Strict" in answer.cookie
     return stranger
 
 
@@ -77,7 +87,7 @@ async def test_a_link_serves_once(engine: Engine, stranger: Tab) -> None:
     query = engine.post("/api/link")[1]["query"]
     assert (await stranger.enter(query)).status == 303
     again = await stranger.enter(query)
-    assert again.status == 403 and "was used" in await again.text()
+    assert again.status == 403 and "was used" in again.text
     assert (await stranger.enter("?login=made-up")).status == 403
 
 
