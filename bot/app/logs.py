@@ -231,6 +231,10 @@ _TELL: dict[str, Callable[[Event], str | None]] = {
     "POSITION_OPENED": _opened,
     "POSITION_CLOSED": _closed,
     "SHADOW_CLOSED": _shadow_closed,
+    "SHADOW_ERROR": lambda e: (
+        f"LEARN no shadow is followed until the next start ({e.data['shadows']} were): {e.data['error']}"
+    ),
+    "LEARNING_ERROR": lambda e: f"LEARN nothing is learned until the next start: {e.data['error']}",
     "FILL": _fill,
     "TP_ADJUSTED": _adjusted,
     "LADDER_MERGED": lambda e: f"ladder: tier {e.data['tier']} joins tier {e.data['into']}: {e.data['reason']}",

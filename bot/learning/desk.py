@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from bot import __version__
+from bot.domain.errors import told as told_of
 from bot.domain.events import Emit, Event
 from bot.domain.messages import ApplyRequest, LearnRequest, Message, PriceTouched, Sampled, UndoRequest
 from bot.domain.ports import View
@@ -58,8 +60,22 @@ class Learning:
         self.windows = Windows(self.name)
         self._block: int | None = None  # of the last scheduled cycle, or in which the account began
         self._last: list[Data] = []  # what the last cycle said
+        self._fault: Exception | None = None
+        self._over = False  # after a fault nothing is learned until the next start
 
     def on(self, message: Message, view: View) -> Sequence[Message]:
+        if self._over:
+            return []
+        try:
+            if self._fault is not None:
+                raise self._fault
+            return self._on(message, view)
+        except Exception as error:  # noqa: BLE001 - what was learned stays in force; positions go on
+            self._over = True
+            data = {"error": told_of(error, __name__)}
+            return [Emit(kind="LEARNING_ERROR", source=self.name, data=data)]
+
+    def _on(self, message: Message, view: View) -> Sequence[Message]:
         match message:
             case Sampled():
                 return self._second(view)
@@ -79,10 +95,15 @@ class Learning:
     # --- what it is told ---
 
     def observe(self, events: Iterable[Event]) -> None:
-        """Every event of the engine, after its frame."""
-        for event in events:
-            self.ledger.apply(event)
-            self._count_block(event)
+        """Every event of the engine, after its frame. A fault of ours ends learning, not trading: see `on`."""
+        if self._fault is not None:
+            return
+        try:
+            for event in events:
+                self.ledger.apply(event)
+                self._count_block(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, positions go on
+            self._fault = error
 
     def _count_block(self, event: Event) -> None:
         """The first cycle is that of the block after the one in which the account began."""
@@ -215,6 +236,7 @@ class Learning:
         step = self.multipliers.next(known, now_ns, self.rules)
         self.multipliers.make(known.subject, step)
         data = {"before": step.before, "after": step.after, "rules": step.rules, "by": by, "reason": ""}
+        data |= {"version": __version__, "as_of_seq": self.ledger.seq}
         data |= {"evidence": known.figures, "significant": known.significant, "applied": True, **_asked(request_id)}
         return self._emit("ADJUSTMENT", APPLIED, known.subject, data)
 

@@ -54,6 +54,10 @@ class Bystanders(Protocol):
     def on_trade(self, instrument: str, trade: TradePrint, market: MarketView, now_ns: int) -> None: ...
     def on_book(self, instrument: str, message: BookDiff | BookSnapshot, market: MarketView, now_ns: int) -> None: ...
     def on_mark(self, instrument: str, market: MarketView, now_ns: int) -> None: ...
+    def broke(self, error: Exception) -> None:
+        """One of the calls above raised."""
+        ...
+
     def moved(self) -> Sequence[Message]:
         """What the desks are to hear of it."""
         ...
@@ -161,13 +165,16 @@ class Intake:
     def _pass_by(self, message: MarketMessage, instrument: str, now_ns: int) -> Sequence[Message]:
         bystanders, market = self._bystanders, self._market.market(instrument)
         assert bystanders is not None
-        match message:
-            case TradePrint() if message.aggregated is market.aggregated:
-                bystanders.on_trade(instrument, message, market, now_ns)
-            case BookDiff() | BookSnapshot():
-                bystanders.on_book(instrument, message, market, now_ns)
-            case MarkPrice():
-                bystanders.on_mark(instrument, market, now_ns)
+        try:
+            match message:
+                case TradePrint() if message.aggregated is market.aggregated:
+                    bystanders.on_trade(instrument, message, market, now_ns)
+                case BookDiff() | BookSnapshot():
+                    bystanders.on_book(instrument, message, market, now_ns)
+                case MarkPrice():
+                    bystanders.on_mark(instrument, market, now_ns)
+        except Exception as error:  # noqa: BLE001 - what is only computed must not stop what trades
+            bystanders.broke(error)
         return bystanders.moved()
 
     def _apply_elsewhere(

@@ -16,6 +16,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 from pydantic import Field
 
+from bot.domain.errors import told
 from bot.domain.events import Emit
 from bot.domain.messages import (
     CancelTimer,
@@ -45,7 +46,7 @@ from bot.trading.portfolio import Portfolio
 from bot.trading.positions import Positions
 from bot.trading.recall import VenueState, lost
 from bot.trading.risk import RiskParams, check_reversal
-from bot.trading.shadow.record import Shadow, reversal
+from bot.trading.shadow.record import SOURCE, Shadow, reversal
 from bot.trading.shadow.size import Entry, ShadowSize
 from bot.trading.shadow.venue import ShadowVenue
 from bot.trading.shadow.view import ShadowView, stand_in
@@ -95,10 +96,30 @@ class Shadows:
         self._newest: dict[tuple[str, Direction, str], Shadow] = {}
         self._of: dict[tuple[str, Direction], dict[str, Shadow]] = {}  # by instrument and direction, then name
         self._restless: dict[str, None] = {}  # names to look after once a second
+        self._broken = False
         self.left_out = 0  # signals that found `max_open` shadows open
 
     def on(self, message: Message, view: View) -> Sequence[Message]:
+        """What is only computed must not stop what trades: after a fault of ours no shadow is followed until the next start."""
+        if self._broken:
+            return []
         self._view.of = view
+        try:
+            if self.venue.fault is not None:
+                raise self.venue.fault
+            return self._on(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, positions go on
+            return [self._give_up(error)]
+
+    def _give_up(self, error: Exception) -> Emit:
+        self._broken = True
+        open_ = len(self._open)
+        self.venue.close()
+        self._open.clear()
+        data = {"error": told(error, __name__), "shadows": open_}
+        return Emit(kind="SHADOW_ERROR", source=SOURCE, data=data)
+
+    def _on(self, message: Message) -> Sequence[Message]:
         match message:
             case Decision():
                 return self._noted(message)
@@ -195,11 +216,11 @@ class Shadows:
             return []
         if check_reversal(signal, self._view.of, self._risk) is not None:
             return []
-        told = [
+        ours = [
             replace(_to(decision, name), allowed=True, reversal=True, blocker=None, quantity=Decimal(0))
             for name in against
         ]
-        return [reversal(decision, len(told)), *self._run(told)]
+        return [reversal(decision, len(ours)), *self._run(ours)]
 
     # --- time ---
 

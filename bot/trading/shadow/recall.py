@@ -38,7 +38,7 @@ class ShadowRecall:
         if event.ts > self._last_ns:
             self._last_ns = event.ts
             self._decided.clear()
-        if event.symbol is None or event.corr is None:
+        if event.symbol is None or event.corr is None:  # SHADOW_ERROR: what was open stays open, and is taken up again
             return
         instrument = self._instruments.get(event.symbol, event.symbol)
         if event.kind == "DECISION":
@@ -66,6 +66,8 @@ class ShadowRecall:
         if event.kind == "SHADOW_ORDER_INTENT" and event.data["command"] == "place":
             shadow.orders.append(event.data["client_order_id"])
         if event.kind in _OVER:
+            self._recall.sent.clear()  # only what was never answered counts here
+            self._recall.told.clear()
             del self._open[signal_id]
             self._shadows.orders.forget(shadow.orders)
             self._shadows.portfolio.forget(shadow.name)

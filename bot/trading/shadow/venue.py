@@ -64,6 +64,7 @@ class ShadowVenue:
         self._markets: dict[str, _Market] = {}
         self._watches: dict[tuple[str, str], WatchPrice] = {}
         self._moved = (ShadowsMoved(),)
+        self.fault: Exception | None = None  # of ours, while the market was shown; the desk gives up then
 
     # --- the market, as the intake shows it ---
 
@@ -131,7 +132,11 @@ class ShadowVenue:
 
     def moved(self) -> tuple[ShadowsMoved, ...]:
         """Whether the desk has something to fetch."""
-        return self._moved if self._said else ()
+        return self._moved if self._said or self.fault is not None else ()
+
+    def broke(self, error: Exception) -> None:
+        """The intake could not show the market to it."""
+        self.fault = error
 
     def said(self) -> list[Said]:
         """Everything since the last time, in its order."""
@@ -163,6 +168,11 @@ class ShadowVenue:
         """From here on the market concerns it."""
         self._of(name).names[name] = None
         self._draw(name)
+
+    def close(self) -> None:
+        """No shadow is followed any more."""
+        self._markets.clear()
+        self._said.clear()
 
     def forget(self, name: str) -> None:
         """It is over."""

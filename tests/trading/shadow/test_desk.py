@@ -329,3 +329,60 @@ def test_nothing_of_a_shadow_is_left_when_it_is_over() -> None:
     assert not parts.orders._orders and not parts.portfolio._last_closed and not parts._view.known
     assert not parts.venue._matching._working and not parts.venue._markets and not parts._exits._plans
     assert not parts._newest and not parts._of and not parts._restless
+
+
+# --- faults of ours ---
+
+
+@pytest.mark.parametrize("where", ["deciding", "while the market is shown"])
+def test_a_fault_of_the_shadow_book_stops_no_trade(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("a mistake of ours")
+
+    of = world()
+    if where == "deciding":
+        monkeypatch.setattr(of.parts.shadows, "_follow", fails)
+    of.signal(LONG)
+    second(of)
+    if where != "deciding":
+        assert of.of_kind("SHADOW_OPENED")
+        monkeypatch.setattr(of.parts.shadows.venue, "_at_mark", fails)
+    second(of, of.price - 150)  # beyond the stop
+    second(of)
+    assert last(of, "POSITION_CLOSED").data["reason"] == "stop"
+    assert [event.data["error"].partition(" (")[0] for event in of.of_kind("SHADOW_ERROR")] == [
+        "ZeroDivisionError: a mistake of ours"
+    ]
+    of.signal(SHORT)
+    second(of)
+    assert len(of.of_kind("POSITION_OPENED")) == 2 and not of.parts.shadows.venue.watching(COIN.id)
+
+
+def test_after_a_fault_and_a_restart_shadows_are_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("a mistake of ours")
+
+    of = refusing()
+    of.signal(LONG)
+    second(of)
+    monkeypatch.setattr(of.parts.shadows.venue, "_at_mark", fails)
+    second(of)
+    assert of.of_kind("SHADOW_ERROR")
+    of.crash(rehearse=False)
+    second(of, of.price - 150)
+    second(of)
+    assert last(of, "SHADOW_CLOSED").data["reason"] == "stop"
+
+
+def test_a_fault_of_learning_stops_no_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("a mistake of ours")
+
+    of = world()
+    monkeypatch.setattr(type(of.parts.learning.ledger), "apply", fails)
+    of.signal(LONG)
+    second(of)
+    second(of, of.price - 150)
+    second(of)
+    assert last(of, "POSITION_CLOSED").data["reason"] == "stop"
+    assert len(of.of_kind("LEARNING_ERROR")) == 1
