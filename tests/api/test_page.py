@@ -620,3 +620,19 @@ BACK_OFF = """import('/static/store.js').then(({ connect }) => {
     connect(store, 'ws://nowhere');
     return new Promise(done => later(() => { globalThis.WebSocket = Real; globalThis.setTimeout = later; done(waits); }, 50));
 })"""
+
+
+async def test_a_second_action_right_after_the_first_keeps_its_dialogue(chrome: Browser) -> None:
+    async with opened(chrome, "overview") as (page, _):
+        await page.ask("document.querySelector('.actions .act').click()")
+        await page.until("document.querySelector('dialog').open && document.querySelector('dialog form')")
+        drawn = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0))))"
+        for later in (
+            "document.querySelector('.position .act').click()",
+            "await new Promise(done => setTimeout(done, 0)); document.querySelector('.position .act').click()",
+        ):
+            await page.ask(
+                "(async () => { document.querySelector('dialog footer button').click(); "
+                f"{later}; await {drawn}; await {drawn}; }})()"
+            )
+            assert BTC in await page.ask(f"document.querySelector('dialog').open && {text('dialog h2')}")

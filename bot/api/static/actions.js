@@ -4,7 +4,7 @@
 //
 //   POST /api/prepare {action, ...body} -> {nonce, confirm, state}, then POST /api/<action> body with X-Nonce and X-Confirm
 
-import { html, useEffect, useRef, useState } from "./lib.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./lib.js";
 import { tell } from "./server.js";
 
 export const ACTIONS = {
@@ -39,10 +39,11 @@ export function Actions() {
     addEventListener("act", ask);
     return () => removeEventListener("act", ask);
   }, []);
-  useEffect(() => { if (wanted && !ref.current.open) ref.current.showModal(); }, [wanted]);
-  const close = () => { ref.current.close(); setWanted(null); };
-  return html`<dialog ref=${ref} onClose=${() => setWanted(null)} aria-labelledby="act-title">
-    ${wanted && html`<${Steps} key=${JSON.stringify(wanted)} of=${wanted} close=${close} />`}
+  // A browser says `close` a picture later than it closes: by then the dialogue may be open for the next action.
+  useLayoutEffect(() => { if (wanted && !ref.current.open) ref.current.showModal(); }, [wanted]);
+  const closed = () => { if (!ref.current.open) setWanted(null); };
+  return html`<dialog ref=${ref} onClose=${closed} aria-labelledby="act-title">
+    ${wanted && html`<${Steps} key=${JSON.stringify(wanted)} of=${wanted} close=${() => { ref.current.close(); setWanted(null); }} />`}
   </dialog>`;
 }
 

@@ -1,5 +1,5 @@
 // The vendored libraries, under the names that the page uses. The only module that knows their files.
-export { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.mjs";
+export { html, render, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.mjs";
 export {
   AreaSeries,
   CandlestickSeries,
