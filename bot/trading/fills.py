@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -49,9 +50,19 @@ class Resting(Struct, frozen=True, kw_only=True):
     filled: Decimal = _ZERO
 
 
+class Owner(Protocol):
+    """Whose orders they are: what is held, and where fills are booked."""
+
+    def quantity(self, instrument: str) -> Decimal: ...
+    def book(
+        self, instrument: str, side: Side, price: Decimal, quantity: Decimal, fee_usd: Decimal, now_ns: int
+    ) -> None: ...
+
+
 @dataclass(slots=True)
 class _Working:
     order: Order
+    owner: Owner
     filled: Decimal = _ZERO
     triggered: bool = False
     queue: Queue | None = None  # of a resting limit; None: it has not met a usable book yet
@@ -134,7 +145,7 @@ class Matching:
             self._trades.clear()
         self._working.clear()
         for each in working:
-            work = _Working(each.order, each.filled)
+            work = _Working(each.order, self.account, each.filled)
             if each.order.type is OrderType.LIMIT:
                 work.queue = Queue.behind(None)
             self._working.setdefault(each.order.instrument, {})[each.order.client_order_id] = work
@@ -156,16 +167,18 @@ class Matching:
 
     # --- commands --------------------------------------------------------------------------------------------------
 
-    def place(self, order: Order, market: PriceView) -> list[OrderReport]:
+    def place(self, order: Order, market: PriceView, owner: Owner | None = None) -> list[OrderReport]:
+        """`owner`: another one than `account`, who has wallet and margin looked after elsewhere."""
+        owner = self.account if owner is None else owner
         if order.client_order_id in self._finished or self._find(order):
             return [_update(order, OrderStatus.REJECTED, "duplicate client order id")]
-        refusal = self._refusal(order, market)
-        if not refusal and order.tif is TimeInForce.GTX and would_take(order, market):
+        refusal = self._refusal(order, market, owner)
+        if not refusal and order.tif is TimeInForce.GTX and self._would_take(order, market):
             refusal = WOULD_TAKE
         if refusal:
             self._forget(order.client_order_id)
             return [_update(order, OrderStatus.REJECTED, refusal)]
-        work = _Working(order)
+        work = _Working(order, owner)
         self._working.setdefault(order.instrument, {})[order.client_order_id] = work
         reports: list[OrderReport] = [_update(order, OrderStatus.ACK)]
         reports += self._arrive(work, market)
@@ -189,14 +202,14 @@ class Matching:
         if work is None:
             return [self._not_working(order, "amend")]
         refusal = "the stop has triggered" if work.triggered else change_refusal(work.order, order)
-        refusal = refusal or self._refusal(order, market)
+        refusal = refusal or self._refusal(order, market, work.owner)
         if refusal:
             return [_update(order, OrderStatus.REJECTED, refusal, "amend")]
         if order.type is OrderType.LIMIT and order.quantity <= work.filled:
             return [
                 self._finish(work, OrderStatus.CANCELED, f"{work.filled.normalize():f} are filled already", "amend")
             ]
-        if order.tif is TimeInForce.GTX and would_take(order, market):
+        if order.tif is TimeInForce.GTX and self._would_take(order, market):
             return [self._finish(work, OrderStatus.CANCELED, WOULD_TAKE, "amend")]
         stays = order.price == work.order.price and order.quantity <= work.order.quantity
         work.order = order
@@ -299,7 +312,7 @@ class Matching:
             quantity=abs(held),
             reduce_only=True,
         )
-        fills = list(self._walk(_Working(order, liquidation=True), market))
+        fills = list(self._walk(_Working(order, self.account, liquidation=True), market))
         if not self.account.quantity(instrument):
             self._liquidating.discard(instrument)
         return fills
@@ -311,12 +324,15 @@ class Matching:
         order = work.order
         if order.type in CONDITIONAL:
             return []
-        if order.tif is TimeInForce.GTX and would_take(order, market):
+        if order.tif is TimeInForce.GTX and self._would_take(order, market):
             return [self._finish(work, OrderStatus.EXPIRED, WOULD_TAKE)]
         reports = self._take(work, market)
         if order.price is not None and market.usable and self._find(order):
             work.queue = Queue.behind(market.size_at(order.side, float(order.price)))
         return reports
+
+    def _would_take(self, order: Order, market: PriceView) -> bool:
+        return would_take(order, market)
 
     def _serve(self, work: _Working, limit: Decimal, quantity: Decimal) -> list[OrderReport]:
         """Fill at most this much as the maker."""
@@ -345,12 +361,8 @@ class Matching:
     def _wanted(self, work: _Working) -> Decimal:
         """How much the order may still fill. Never more than is open if it may only reduce (invariant I5)."""
         if work.order.close_position:
-            return self._reducible(work.order)
-        return min(work.remaining, self._reducible(work.order)) if work.order.reduce_only else work.remaining
-
-    def _reducible(self, order: Order) -> Decimal:
-        position = self.account.quantity(order.instrument)
-        return max(_ZERO, position if order.side is Side.SELL else -position)
+            return _reducible(work.order, work.owner)
+        return min(work.remaining, _reducible(work.order, work.owner)) if work.order.reduce_only else work.remaining
 
     def _fill(self, work: _Working, price: Decimal, quantity: Decimal, *, maker: bool) -> Fill:
         order = work.order
@@ -359,7 +371,7 @@ class Matching:
         maker_rate, taker_rate = self._fees.rates(self._volume_usd(self.now_ns))
         rate = maker_rate if maker else taker_rate + (self._liquidation_fee if work.liquidation else 0)
         fee = price * quantity * rate
-        self.account.book(order.instrument, order.side, price, quantity, fee, self.now_ns)
+        work.owner.book(order.instrument, order.side, price, quantity, fee, self.now_ns)
         return Fill(
             client_order_id=order.client_order_id,
             instrument=order.instrument,
@@ -421,7 +433,7 @@ class Matching:
             (work, work.order.price, float(work.order.price)) for work in of.values() if work.order.price is not None
         ]
 
-    def _refusal(self, order: Order, market: PriceView) -> str:
+    def _refusal(self, order: Order, market: PriceView, owner: Owner) -> str:
         rules = self._instruments.get(order.instrument)
         if rules is None:
             return f"unknown instrument {order.instrument}"
@@ -430,7 +442,7 @@ class Matching:
         refusal = price_refusal(order, rules) or size_refusal(order, rules, market.mark)
         if refusal:
             return refusal
-        if (order.reduce_only or order.close_position) and self._reducible(order) == 0:
+        if (order.reduce_only or order.close_position) and _reducible(order, owner) == 0:
             return NOTHING_TO_REDUCE
         return market_refusal(order, market)
 
@@ -443,6 +455,11 @@ def _update(order: Order, status: OrderStatus, reason: str = "", command: str = 
         command=command,
         reason=reason,
     )
+
+
+def _reducible(order: Order, owner: Owner) -> Decimal:
+    position = owner.quantity(order.instrument)
+    return max(_ZERO, position if order.side is Side.SELL else -position)
 
 
 def _beyond(side: Side, limit: Decimal, price: Decimal) -> bool:
