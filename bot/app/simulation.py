@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 from msgspec import Struct, structs
@@ -22,6 +23,7 @@ from bot.app.settings import Settings
 from bot.domain.errors import VenueError
 from bot.domain.values import MS, NS
 from bot.runtime.clock import RealClock, ScaledClock
+from bot.sim.exchange.account import AccountSpec
 from bot.sim.presets import COINS, preset
 from bot.sim.scenario import BAR_S, Scenario
 from bot.venues.rest import PublicRest
@@ -40,6 +42,7 @@ class Address(Struct, frozen=True, kw_only=True):
     seed: int
     speed: float
     symbols: list[str]
+    accounts: list[AccountSpec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Simulation:
     origin_ns: int
     host: str = "127.0.0.1"
     port: int = 0
+    accounts: int = 0
+    equity_usd: Decimal = Decimal(10_000)
 
     def scenario(self) -> Scenario:
         """Told as often as the venue does, and without end. Raises ConfigError."""
@@ -68,8 +73,16 @@ async def serve(
     from bot.sim.server.serve import serving
 
     scenario = simulation.scenario()
+    accounts = [
+        AccountSpec.made(number, simulation.seed, simulation.equity_usd) for number in range(1, simulation.accounts + 1)
+    ]
     async with serving(
-        scenario, origin_ns=simulation.origin_ns, speed=simulation.speed, host=simulation.host, port=simulation.port
+        scenario,
+        origin_ns=simulation.origin_ns,
+        speed=simulation.speed,
+        host=simulation.host,
+        port=simulation.port,
+        accounts=accounts,
     ) as (host, port):
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         told(
@@ -80,6 +93,7 @@ async def serve(
                 seed=simulation.seed,
                 speed=simulation.speed,
                 symbols=[coin.symbol for coin in scenario.coins],
+                accounts=accounts,
             )
         )
         await until()
@@ -116,6 +130,7 @@ def _command(simulation: Simulation) -> list[str]:
         "start": simulation.origin_ns,
         "host": simulation.host,
         "port": simulation.port,
+        "accounts": simulation.accounts,
     }
     if simulation.symbols is not None:
         options["symbols"] = simulation.symbols

@@ -30,6 +30,8 @@ def sim(
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any free one")] = 8788,
     host: Annotated[str, typer.Option("--host", help="think twice before you open it to others")] = "127.0.0.1",
     start: Annotated[int | None, typer.Option("--start", help="its clock's first time, in ns (default: now)")] = None,
+    accounts: Annotated[int, typer.Option("--accounts", min=0, max=1000, help="with keys to trade on it")] = 2,
+    equity_usd: Annotated[float, typer.Option("--equity-usd", min=1, max=1e12, help="in each account")] = 10_000,
     as_json: AsJson = False,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
@@ -39,10 +41,19 @@ def sim(
     """
     from bot.app.run import run_until_done
     from bot.app.simulation import Simulation
+    from bot.domain.instrument import exact
 
     origin_ns = time.time_ns() if start is None else start
     asked = Simulation(
-        preset=preset, seed=seed, symbols=symbols, speed=speed, origin_ns=origin_ns, host=host, port=port
+        preset=preset,
+        seed=seed,
+        symbols=symbols,
+        speed=speed,
+        origin_ns=origin_ns,
+        host=host,
+        port=port,
+        accounts=accounts,
+        equity_usd=exact(equity_usd),
     )
     asked.scenario()  # what there is not is said before anything starts
     run_until_done(_serve(asked, as_json, with_parent))
@@ -64,11 +75,15 @@ def _tell(address: Address, as_json: bool) -> None:
         f"SYNTHETIC market {address.preset}, seed {address.seed}, at {address.speed:g} times real time: {', '.join(address.symbols)}"
     )
     print(f"  Binance USD-M REST   {address.rest_url}/fapi/v1/exchangeInfo")
-    print(f"  market streams       {address.ws_url}/public/ws and /market/ws")
+    print(f"  streams              {address.ws_url}/public/ws, /market/ws and /private/ws")
     print(f"  CoinGlass V4         {address.rest_url} (any key)")
     print(
         f"  Deribit options      {address.rest_url}/api/v2/public/get_book_summary_by_currency?currency=BTC&kind=option"
     )
+    for account in address.accounts:
+        print(f"  account {account.name}, {account.usd.normalize():f} USDT, made-up keys that open nothing else:")
+        print(f"    API key    {account.api_key}")
+        print(f"    API secret {account.api_secret}")
     print(
         f"trade on it on paper: python -m bot run --venue binanceusdm with BOT_VENUE__REST_URL={address.rest_url} "
         f"BOT_VENUE__WS_URL={address.ws_url}; Ctrl-C ends it",

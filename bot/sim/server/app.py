@@ -1,30 +1,35 @@
-"""The exchange's web application: public REST, market sockets, and CoinGlass and Deribit beside them.
-
-Private routes are added with `app.add_routes`; `app[EXCHANGE]` has what they need (market, limits, sockets).
-"""
+"""The exchange's web application: REST and sockets, public and private, and CoinGlass and Deribit beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from bot.domain.values import MS
+from bot.sim.exchange.account import AccountSpec, ApiKey
+from bot.sim.exchange.core import ExchangeCore
+from bot.sim.exchange.liquidation import Liquidator
+from bot.sim.refusals import Refused
 from bot.sim.server.coinglass import CoinGlassAnswers
 from bot.sim.server.deribit import DeribitAnswers
-from bot.sim.server.limits import Limits, Refused, refusal
+from bot.sim.server.limits import Limits, refusal
 from bot.sim.server.market import SimMarket
 from bot.sim.server.past import Pasts
+from bot.sim.server.private import Private
 from bot.sim.server.public import Public
 from bot.sim.server.sockets import Handler, Sockets
 from bot.sim.server.streams import Hub
+from bot.sim.server.user_stream import UserStreams
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """`sockets.user_stream` is set by whoever has accounts."""
+    """What a test or a fault wants to get at."""
 
     market: SimMarket
+    core: ExchangeCore
     limits: Limits
     public: Public
     sockets: Sockets
@@ -33,16 +38,24 @@ class Exchange:
 EXCHANGE = web.AppKey("exchange", Exchange)
 
 
-def make_app(market: SimMarket, limits: Limits | None = None) -> web.Application:
-    """All public routes over this market, which somebody else advances. Its listeners are in place before the first event."""
+def make_app(market: SimMarket, limits: Limits | None = None, accounts: Iterable[AccountSpec] = ()) -> web.Application:
+    """All routes over this market, which somebody else advances. Its listeners are in place before the first event."""
     limits = limits or Limits()
     pasts = Pasts(market.model.coins, market.scenario.start_ns // MS, market.scenario.seed)
     hub = Hub(market, pasts)
     market.listeners += [pasts.on_event, hub.on_event]
-    exchange = Exchange(market, limits, Public(market, pasts, limits), Sockets(hub))
+    core = ExchangeCore(market.coins.values(), market.views, market.now_ms)
+    Liquidator(core)
+    for each in accounts:
+        core.open_account(each.name, [ApiKey(each.api_key, each.api_secret)], each.usd)
+    streams = UserStreams(core)
+    market.listeners += [core.on_event, streams.on_event]
+    exchange = Exchange(market, core, limits, Public(market, pasts, limits), Sockets(hub))
+    exchange.sockets.users = streams
     app = web.Application(middlewares=[_unknown])
     app[EXCHANGE] = exchange
     app.add_routes(exchange.public.routes())
+    app.add_routes(Private(core, limits, streams).routes())
     app.add_routes(exchange.sockets.routes())
     app.add_routes(CoinGlassAnswers(market, pasts).routes())
     app.add_routes(DeribitAnswers(market).routes())

@@ -10,23 +10,17 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from bot.sim.refusals import Refused
+
 PER_MINUTE = 2400
 _BANNED_AFTER = 40  # calls that went on in the face of 429
 _BAN_MS = 120_000
 MINUTE_MS = 60_000
 
 
-class Refused(Exception):
-    """The venue's own error; what comes back is `{"code": .., "msg": ..}` with that HTTP status."""
-
-    def __init__(self, code: int, msg: str, status: int = 400) -> None:
-        super().__init__(msg)
-        self.code, self.msg, self.status = code, msg, status
-
-
 class OverLimit(Refused):
-    def __init__(self, status: int, msg: str, retry_s: int) -> None:
-        super().__init__(-1003, msg, status)
+    def __init__(self, status: int, msg: str, retry_s: int, code: int = -1003) -> None:
+        super().__init__(code, msg, status)
         self.retry_s = retry_s
 
 
@@ -73,6 +67,32 @@ class Limits:
             f"Too many requests; current limit of IP({address}) is {self.per_minute} requests per minute. Please use the websocket for live updates to avoid polling the API.",
             (MINUTE_MS - now_ms % MINUTE_MS) // 1000 + 1,
         )
+
+
+class OrderLimits:
+    """Orders by account, in windows of 10 s and of a minute; `take` answers with the headers that tell the counts."""
+
+    SHOWN = (("SECOND", 10, 300), ("MINUTE", 1, 1200))
+    _WINDOWS = (
+        ("10S", 10_000, 300, "300 orders per TEN_SECONDS"),
+        ("1M", MINUTE_MS, 1200, "1200 orders per ONE_MINUTE"),
+    )
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], tuple[int, int]] = {}  # by account and window: which window, how many
+
+    def take(self, account: str, orders: int, now_ms: int) -> dict[str, str]:
+        """Raises OverLimit, and counts nothing then."""
+        counted = []
+        for name, width_ms, most, words in self._WINDOWS:
+            window, count = self._counts.get((account, name), (0, 0))
+            count = orders + (count if window == now_ms // width_ms else 0)
+            if count > most:
+                wait_s = (width_ms - now_ms % width_ms) // 1000 + 1
+                raise OverLimit(429, f"Too many new orders; current limit is {words}.", wait_s, code=-1015)
+            counted.append(((account, name), (now_ms // width_ms, count)))
+        self._counts.update(counted)
+        return {f"X-MBX-ORDER-COUNT-{name}": str(count) for (_, name), (_, count) in counted}
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

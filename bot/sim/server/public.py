@@ -15,8 +15,9 @@ from aiohttp import web
 
 from bot.domain.values import Side
 from bot.sim.events import Rung, Trade
+from bot.sim.refusals import Refused
 from bot.sim.scenario import Coin
-from bot.sim.server.limits import Limits, Refused, answer, refusal
+from bot.sim.server.limits import Limits, answer, refusal
 from bot.sim.server.market import SimBook, SimMarket
 from bot.sim.server.past import Kline, Past, Sample
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 
 from bot.domain.values import MS
 from bot.runtime.clock import ScaledClock
+from bot.sim.exchange.account import AccountSpec
 from bot.sim.scenario import Scenario
 from bot.sim.server.app import make_app
 from bot.sim.server.market import SimMarket
@@ -27,13 +28,19 @@ async def play(market: SimMarket) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(
-    scenario: Scenario, *, origin_ns: int, speed: float = 1.0, host: str = "127.0.0.1", port: int = 0
+    scenario: Scenario,
+    *,
+    origin_ns: int,
+    speed: float = 1.0,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    accounts: Iterable[AccountSpec] = (),
 ) -> AsyncIterator[tuple[str, int]]:
     """The host and port it listens on. What happened between the scenario's start and `origin_ns` has happened by then; from then on
     its clock runs `speed` times as fast as the wall."""
     clock: ScaledClock | None = None
     market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns())
-    app = make_app(market)
+    app = make_app(market, accounts=accounts)
     market.advance(origin_ns // MS)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -21,6 +21,7 @@ MOST_WAITING = 50_000  # messages for a client that does not read them
 MOST_STREAMS = 1024
 MOST_REQUESTS_S = 10
 MOST_BYTES = 1 << 16
+PRIVATE = "private"
 _HEARTBEAT_S = 180.0
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
@@ -33,23 +34,31 @@ class _Request(msgspec.Struct):
     params: list[Any] = []
 
 
+class UserStreams(Protocol):
+    """Streams that have a listen key for a name."""
+
+    def add(self, box: Box, name: str) -> bool:
+        """Whether the name is a listen key; from now on the box gets what its account is told."""
+        ...
+
+    def remove(self, box: Box, name: str) -> None: ...
+
+
 class Sockets:
-    """`user_stream` answers `/ws/<name>` where the name is no stream's: a listen key."""
+    """`users` is set by whoever has accounts."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.user_stream: Handler | None = None
+        self.users: UserStreams | None = None
         self.clients: set[Box] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        paths = ("/ws", "/ws/{streams}", "/stream", *(f"/{{path:public|market}}/{end}" for end in ("ws", "stream")))
-        return [web.get(path, self.handle) for path in (*paths, "/{path:public|market}/ws/{streams}")]
+        ends = ("/ws", "/ws/{streams}", "/stream")
+        return [web.get(path + end, self.handle) for path in ("", "/{path:public|market|private}") for end in ends]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        named = request.match_info.get("streams", "")
-        path = request.match_info.get("path")
-        if named and "@" not in named and not named.startswith("!") and path is None and self.user_stream is not None:
-            return await self.user_stream(request)
+        path, query = request.match_info.get("path"), request.query
+        named = request.match_info.get("streams") or query.get("streams") or query.get("listenKey", "")
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=MOST_BYTES)
         if not socket.can_prepare(request):
             return web.Response(status=400, text="Bad Request")
@@ -58,13 +67,13 @@ class Sockets:
         self.clients.add(box)
         writer = asyncio.ensure_future(box.write())
         try:
-            for stream in filter(None, (named or request.query.get("streams", "")).split("/")):
+            for stream in filter(None, named.split("/")):
                 self._subscribe(box, stream)
             await self._listen(box)
         finally:
             self.clients.discard(box)
             for stream in box.streams:
-                self._hub.remove(box, stream)
+                self._leave(box, stream)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
         return socket
@@ -110,7 +119,7 @@ class Sockets:
             case "UNSUBSCRIBE":
                 for name in names:
                     box.streams.discard(name)
-                    self._hub.remove(box, name)
+                    self._leave(box, name)
             case "LIST_SUBSCRIPTIONS":
                 return {"result": sorted(box.streams), "id": request.id}
             case "SET_PROPERTY" if request.params[:1] == ["combined"] and isinstance(request.params[-1], bool):
@@ -124,9 +133,16 @@ class Sockets:
     def _subscribe(self, box: Box, stream: str) -> None:
         """A stream that the venue does not have, or serves on its other path, is acknowledged and says nothing."""
         box.streams.add(stream)
+        if self.users is not None and box.path in (None, PRIVATE) and self.users.add(box, stream):
+            return
         path = path_of(stream)
         if path is not None and box.path in (None, path):
             self._hub.add(box, stream)
+
+    def _leave(self, box: Box, stream: str) -> None:
+        self._hub.remove(box, stream)
+        if self.users is not None:
+            self.users.remove(box, stream)
 
 
 class Box:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from bot.domain.values import MS
 from bot.sim.events import Event
 from bot.sim.presets import preset
 from bot.sim.scenario import Scenario
+from bot.sim.exchange.account import AccountSpec
 from bot.sim.server.app import EXCHANGE, Exchange, make_app
 from bot.sim.server.limits import Limits
 from bot.sim.server.market import SimMarket
@@ -58,6 +60,7 @@ class Bench:
 
 
 CLOCK = [START_MS]
+ACCOUNTS = [AccountSpec.made(number, 5, Decimal(100_000)) for number in (1, 2)]
 
 
 @asynccontextmanager
@@ -67,7 +70,7 @@ async def bench(
     """After so many seconds of its market."""
     CLOCK[0] = START_MS
     market = SimMarket(scenario(symbols, seed), lambda: CLOCK[0] * MS)
-    app = make_app(market, Limits(per_minute))
+    app = make_app(market, Limits(per_minute), ACCOUNTS)
     if events is not None:
         market.listeners.append(events.append)
     async with listening(app) as url, aiohttp.ClientSession() as session:

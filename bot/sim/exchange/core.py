@@ -1,0 +1,618 @@
+"""The exchange itself, without any protocol: accounts, orders, conditional orders, funding; what happens when the market moves.
+
+Pure and synchronous: `now_ms` is injected, the market's events come by `on_event`, what accounts are told goes to `listeners` before a call returns.
+Refusals are raised with the venue's own codes and change nothing. The server (`sim/server/private.py`) only translates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Protocol
+
+from bot.domain.instrument import Instrument, exact
+from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType, OrderUpdate, TimeInForce
+from bot.domain.ports import PriceView
+from bot.domain.values import MS, Side
+from bot.sim.events import Depth, Event, Mark, Snapshot, Trade
+from bot.sim.exchange.account import ApiKey, TradingAccount
+from bot.sim.exchange.checks import (
+    check_account,
+    check_band,
+    check_form,
+    check_margin,
+    check_notional,
+    check_price,
+    check_quantity,
+)
+from bot.sim.exchange.conditional import check_now, triggered
+from bot.sim.exchange.crossing import SELF_TRADE, Crossing
+from bot.sim.exchange.ledger import Income
+from bot.sim.exchange.notices import (
+    AlgoNotice,
+    LeverageNotice,
+    Listener,
+    MoneyNotice,
+    Notice,
+    OrderNotice,
+    TriggerRejected,
+)
+from bot.sim.exchange.position import Position
+from bot.sim.exchange.records import AlgoRecord, Kind, NewOrder, OrderRecord, Tif, TradeRecord, Working
+from bot.sim.refusals import (
+    Refused,
+    bad_symbol,
+    not_at_once,
+    nothing_to_cancel,
+    nothing_to_reduce,
+    over_leverage,
+    unknown_order,
+    would_take,
+)
+from bot.trading.costs import FeeParams
+from bot.trading.fill_params import FillParams
+from bot.trading.funding import payment_usd
+from bot.trading.order_rules import NOTHING_TO_REDUCE, WOULD_TAKE
+
+FIRST_ORDER, FIRST_ALGO, FIRST_TRADE = 8_000_000_000, 3_000_000_000, 5_000_000_000
+_ZERO = Decimal(0)
+_PLAIN = {Kind.STOP: Kind.LIMIT, Kind.TAKE_PROFIT: Kind.LIMIT}
+_TIFS = {Tif.IOC: TimeInForce.IOC, Tif.FOK: TimeInForce.IOC, Tif.GTX: TimeInForce.GTX}
+_NEVER_MS = 1 << 62
+
+
+class Rules(Protocol):
+    """A coin that is listed."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def instrument(self) -> Instrument: ...
+
+
+class ExchangeCore:
+    """`views` has each symbol's book, last trade and mark; `now_ms` is the exchange's clock."""
+
+    def __init__(
+        self,
+        coins: Iterable[Rules],
+        views: Mapping[str, PriceView],
+        now_ms: Callable[[], int],
+        fees: FeeParams | None = None,
+    ) -> None:
+        self.instruments = {coin.symbol: coin.instrument for coin in coins}
+        self.views, self.now_ms = views, now_ms
+        self.fees = fees or FeeParams()
+        self.matching = Crossing(
+            {each.id: each for each in self.instruments.values()},
+            self.fees,
+            FillParams(),  # the defaults: what the paper venue has
+            trade_prefix="",
+            volume_usd=lambda _: _ZERO,  # everybody pays the base tier
+        )
+        self.accounts: dict[str, TradingAccount] = {}
+        self.keys: dict[str, tuple[TradingAccount, ApiKey]] = {}
+        self.listeners: list[Listener] = []
+        self.on_marked: list[Callable[[str], None]] = []  # who looks at margins after each mark
+        self._live: dict[str, OrderRecord] = {}  # by the matching's id
+        self._algos: dict[str, dict[int, AlgoRecord]] = {}  # open ones, by symbol
+        self._waiting: dict[str, list[AlgoRecord]] = {}  # triggered by a trade, for the next book
+        self._funding: dict[str, Mark] = {}
+        self._numbers = {"order": FIRST_ORDER, "algo": FIRST_ALGO}
+        self._deadline_ms = _NEVER_MS  # nothing ends by time before
+
+    def open_account(self, name: str, keys: Iterable[ApiKey], usd: Decimal) -> TradingAccount:
+        account = TradingAccount(name, keys, self.mark)
+        self.accounts[name] = account
+        for key in account.keys:
+            self.keys[key.key] = account, key
+        account.deposit(self.now_ms(), usd)
+        return account
+
+    def mark(self, symbol: str) -> Decimal:
+        """Raises Refused where there is none yet."""
+        mark = self.views[symbol].mark
+        if mark is None:
+            raise Refused(-1001, "Internal error; unable to process your request. Please try again.", 500)
+        return exact(mark)
+
+    def rules(self, symbol: str) -> Instrument:
+        if symbol not in self.instruments:
+            raise bad_symbol()
+        return self.instruments[symbol]
+
+    # --- orders ----------------------------------------------------------------------------------------------------
+
+    def place(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
+        """A LIMIT or MARKET order. Raises Refused."""
+        self.at(self.now_ms())
+        rules = self.rules(asked.symbol)
+        if asked.kind.conditional:
+            raise Refused(
+                -4120,
+                "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
+            )
+        check_form(asked, rules, self.now_ms())
+        check_account(account, asked)
+        return self._place(account, asked, None)
+
+    def _place(self, account: TradingAccount, asked: NewOrder, algo: AlgoRecord | None) -> OrderRecord:
+        rules, view, mark = self.instruments[asked.symbol], self.views[asked.symbol], self.mark(asked.symbol)
+        price = asked.price
+        if price is not None:
+            check_band(asked.buys, price, mark, rules)
+        if not asked.reduce_only:
+            check_notional(asked.quantity, price or mark, rules)
+            check_margin(account, asked.symbol, asked.buys, asked.quantity, price or mark)
+        record = self._record(account, asked, algo)
+        order = self.order_of(record)
+        if asked.tif is Tif.FOK and self.matching.fillable(order, view, account) < asked.quantity:
+            raise not_at_once()
+        reports = self.matching.place_with(order, view, account, asked.self_trade)
+        first = reports[0]
+        if isinstance(first, OrderUpdate) and first.status is OrderStatus.REJECTED:
+            raise _refusal(first.reason)
+        self._numbers["order"] = record.order_id
+        account.remember(record)
+        self._live[order.client_order_id] = record
+        if record.good_till_ms:
+            self._deadline_ms = min(self._deadline_ms, record.good_till_ms)
+        self.tell(account, OrderNotice(record, "NEW"))
+        self.take(reports[1:])
+        return record
+
+    def order_of(self, record: OrderRecord) -> Order:
+        """As the matching knows it: by the exchange's own id."""
+        limited = record.kind is Kind.LIMIT
+        return Order(
+            client_order_id=str(record.order_id),
+            instrument=self.instruments[record.symbol].id,
+            signal_id="",
+            position_id="",
+            leg="",
+            side=Side.BUY if record.buys else Side.SELL,
+            type=OrderType.LIMIT if limited else OrderType.MARKET,
+            quantity=record.quantity,
+            price=record.price if limited else None,
+            tif=_TIFS.get(record.tif, TimeInForce.GTC),
+            reduce_only=record.reduce_only,
+        )
+
+    def _record(self, account: TradingAccount, asked: NewOrder, algo: AlgoRecord | None) -> OrderRecord:
+        now_ms, number = self.now_ms(), self._numbers["order"] + 1
+        kind = _PLAIN.get(asked.kind, Kind.MARKET) if asked.kind.conditional else asked.kind
+        return OrderRecord(
+            account=account,
+            order_id=number,
+            client_id=asked.client_id or f"sim{number}",
+            symbol=asked.symbol,
+            buys=asked.buys,
+            kind=kind,
+            origin=asked.kind,
+            tif=asked.tif,
+            price=asked.price or _ZERO,
+            quantity=asked.quantity,
+            reduce_only=asked.reduce_only,
+            close_position=asked.close_position,
+            self_trade=asked.self_trade,
+            good_till_ms=asked.good_till_ms if asked.tif is Tif.GTD else 0,
+            time_ms=now_ms,
+            update_ms=now_ms,
+            trigger_price=asked.trigger_price or _ZERO,
+            working=asked.working,
+            price_protect=asked.price_protect,
+            algo=algo,
+        )
+
+    # --- by force (liquidation.py) ---------------------------------------------------------------------------------
+
+    def force(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
+        """An order of the exchange for an account, past all checks. What the book does not take is still open."""
+        record = self.record_by_force(account, asked)
+        order = self.order_of(record)
+        self._live[order.client_order_id] = record
+        reports = self.matching.place_with(order, self.views[asked.symbol], account, asked.self_trade)
+        self.tell(account, OrderNotice(record, "NEW"))
+        fills = [each for each in reports if isinstance(each, Fill) or each.client_order_id != order.client_order_id]
+        self.take(fills)
+        self._live.pop(order.client_order_id, None)
+        return record
+
+    def record_by_force(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
+        record = self._record(account, asked, None)
+        record.forced = True
+        self._numbers["order"] = record.order_id
+        account.remember(record)
+        account.open_orders.pop(record.order_id, None)
+        return record
+
+    def fill_by_force(self, record: OrderRecord, quantity: Decimal, price: Decimal, execution: str) -> None:
+        """Without the book."""
+        fill = self.matching.fill_outright(self.order_of(record), record.account, quantity, price)
+        self.filled(record, fill, execution)
+
+    def find(self, account: TradingAccount, symbol: str, order_id: int | None, client_id: str | None) -> OrderRecord:
+        """By its id, else by the client's: the open one of that id, else the newest. Raises Refused."""
+        self.rules(symbol)
+        found = account.orders.get(order_id) if order_id is not None else account.by_client.get(client_id or "")
+        if found is None or found.symbol != symbol:
+            raise unknown_order()
+        return found
+
+    def cancel(self, account: TradingAccount, symbol: str, order_id: int | None, client_id: str | None) -> OrderRecord:
+        self.at(self.now_ms())
+        try:
+            order = self.find(account, symbol, order_id, client_id)
+        except Refused as refused:
+            raise (nothing_to_cancel() if refused.code == -2013 else refused) from None
+        if not order.open:
+            raise nothing_to_cancel()
+        self.take(self.matching.cancel(self.order_of(order)))
+        return order
+
+    def cancel_all(self, account: TradingAccount, symbol: str) -> None:
+        self.rules(symbol)
+        self.at(self.now_ms())
+        for order in [each for each in account.open_orders.values() if each.symbol == symbol]:
+            self.take(self.matching.cancel(self.order_of(order)))
+
+    def amend(
+        self,
+        account: TradingAccount,
+        symbol: str,
+        order_id: int | None,
+        client_id: str | None,
+        buys: bool,
+        quantity: Decimal,
+        price: Decimal,
+    ) -> OrderRecord:
+        """New price and total quantity of a resting limit."""
+        self.at(self.now_ms())
+        order, rules = self.find(account, symbol, order_id, client_id), self.rules(symbol)
+        if not order.open:
+            raise unknown_order()
+        if order.kind is not Kind.LIMIT or order.buys is not buys:
+            raise Refused(-4028, "Only LIMIT orders of the same side can be modified.")
+        if (quantity, price) == (order.quantity, order.price):
+            raise Refused(-5027, "No need to modify the order.")
+        if order.modified >= 10_000:
+            raise Refused(-5026, "Exceed maximum modify order limit.")
+        check_price(price, rules)
+        check_quantity(quantity, rules, market=False)
+        check_band(buys, price, self.mark(symbol), rules)
+        if not order.reduce_only:
+            check_notional(quantity, price, rules)
+            check_margin(account, symbol, buys, max(_ZERO, quantity - order.filled), price, instead_of=order)
+        old = order.quantity, order.price
+        order.quantity, order.price = quantity, price
+        reports = self.matching.amend(self.order_of(order), self.views[symbol])
+        first = reports[0]
+        if isinstance(first, OrderUpdate) and first.status is OrderStatus.REJECTED:
+            order.quantity, order.price = old
+            raise _refusal(first.reason)
+        order.modified += 1
+        order.update_ms = self.now_ms()
+        if isinstance(first, OrderUpdate) and first.status is OrderStatus.ACK:
+            self.tell(account, OrderNotice(order, "AMENDMENT"))
+            reports = reports[1:]
+        self.take(reports)
+        return order
+
+    # --- conditional orders ----------------------------------------------------------------------------------------
+
+    def place_algo(self, account: TradingAccount, asked: NewOrder) -> AlgoRecord:
+        """Nothing is reserved for it before its price comes. Raises Refused."""
+        self.at(self.now_ms())
+        rules = self.rules(asked.symbol)
+        if not asked.kind.conditional:
+            raise Refused(-1116, "Invalid orderType.")
+        check_form(asked, rules, self.now_ms())
+        check_account(account, asked)
+        reference = self._reference(asked)
+        check_now(asked, reference)
+        if not (asked.reduce_only or asked.close_position):
+            check_notional(asked.quantity, asked.price or asked.trigger_price or reference, rules)
+        number = self._numbers["algo"] = self._numbers["algo"] + 1
+        asked.client_id = asked.client_id or f"sim{number}"
+        now_ms = self.now_ms()
+        algo = AlgoRecord(account=account, algo_id=number, asked=asked, time_ms=now_ms, update_ms=now_ms)
+        if asked.kind is Kind.TRAILING_STOP_MARKET:
+            algo.active = asked.activate_price is None
+            algo.extreme = reference if algo.active else None
+        account.remember_algo(algo)
+        self._algos.setdefault(asked.symbol, {})[number] = algo
+        if asked.tif is Tif.GTD:
+            self._deadline_ms = min(self._deadline_ms, asked.good_till_ms)
+        self.tell(account, AlgoNotice(algo))
+        return algo
+
+    def _reference(self, asked: NewOrder) -> Decimal:
+        last = self.views[asked.symbol].last
+        return exact(last) if asked.working is Working.CONTRACT_PRICE and last is not None else self.mark(asked.symbol)
+
+    def find_algo(self, account: TradingAccount, algo_id: int | None, client_id: str | None) -> AlgoRecord:
+        found = account.algos.get(algo_id) if algo_id is not None else account.algo_by_client.get(client_id or "")
+        if found is None:
+            raise unknown_order()
+        return found
+
+    def cancel_algo(self, account: TradingAccount, algo_id: int | None, client_id: str | None) -> AlgoRecord:
+        try:
+            algo = self.find_algo(account, algo_id, client_id)
+        except Refused:
+            raise nothing_to_cancel() from None
+        if not algo.open:
+            raise nothing_to_cancel()
+        self._end_algo(algo, "CANCELED")
+        return algo
+
+    def cancel_all_algos(self, account: TradingAccount, symbol: str) -> None:
+        self.rules(symbol)
+        for algo in [each for each in account.open_algos.values() if each.asked.symbol == symbol]:
+            self._end_algo(algo, "CANCELED")
+
+    def _end_algo(self, algo: AlgoRecord, status: str, reason: str = "") -> None:
+        self._forget_algo(algo)
+        algo.status, algo.reason, algo.update_ms = status, reason, self.now_ms()
+        self.tell(algo.account, AlgoNotice(algo))
+
+    def _forget_algo(self, algo: AlgoRecord) -> None:
+        algo.account.open_algos.pop(algo.algo_id, None)
+        self._algos.get(algo.asked.symbol, {}).pop(algo.algo_id, None)
+
+    def _trigger(self, algo: AlgoRecord) -> None:
+        """Its price has come: an order of its own, or the reason why not."""
+        asked, account = algo.asked, algo.account
+        self._forget_algo(algo)
+        algo.status, algo.triggered_ms, algo.update_ms = "TRIGGERING", self.now_ms(), self.now_ms()
+        self.tell(account, AlgoNotice(algo))
+        try:
+            algo.order = self._place(account, self._as_plain(account, asked), algo)
+        except Refused as refused:
+            algo.status, algo.reason, algo.update_ms = "REJECTED", refused.msg, self.now_ms()
+            self.tell(account, AlgoNotice(algo))
+            self.tell(account, TriggerRejected(algo))
+            return
+        if algo.status == "TRIGGERING":
+            algo.status, algo.update_ms = "TRIGGERED", self.now_ms()
+            self.tell(account, AlgoNotice(algo))
+        if not algo.order.open:
+            self._finish_algo(algo)
+
+    def _as_plain(self, account: TradingAccount, asked: NewOrder) -> NewOrder:
+        quantity, reduce_only = asked.quantity, asked.reduce_only or asked.close_position
+        held = account.position(asked.symbol).quantity
+        if asked.close_position:
+            quantity = max(_ZERO, -held if asked.buys else held)
+        if reduce_only and not (held < 0 if asked.buys else held > 0):
+            raise nothing_to_reduce()
+        return NewOrder(
+            symbol=asked.symbol,
+            buys=asked.buys,
+            kind=asked.kind,
+            quantity=quantity,
+            price=asked.price,
+            tif=asked.tif if asked.price is not None else Tif.GTC,
+            client_id=asked.client_id,
+            reduce_only=reduce_only,
+            close_position=asked.close_position,
+            trigger_price=asked.trigger_price,
+            working=asked.working,
+            price_protect=asked.price_protect,
+            self_trade=asked.self_trade,
+            good_till_ms=asked.good_till_ms,
+        )
+
+    def _finish_algo(self, algo: AlgoRecord) -> None:
+        algo.status, algo.update_ms = "FINISHED", self.now_ms()
+        self.tell(algo.account, AlgoNotice(algo))
+
+    # --- settings --------------------------------------------------------------------------------------------------
+
+    def set_leverage(self, account: TradingAccount, symbol: str, leverage: int) -> None:
+        self.rules(symbol)
+        if not 1 <= leverage <= 125:
+            raise Refused(-4028, f"Leverage {leverage} is not valid")
+        position = account.position(symbol)
+        before, position.leverage = position.leverage, leverage
+        if abs(position.quantity * self.mark(symbol)) > position.most_notional:
+            position.leverage = before
+            raise over_leverage()
+        if leverage < before and position.isolated and position.quantity:
+            position.leverage = before
+            raise Refused(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
+        if leverage < before and account.free < 0:
+            position.leverage = before
+            raise Refused(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
+        self.tell(account, LeverageNotice(position))
+
+    def set_isolated(self, account: TradingAccount, symbol: str, isolated: bool) -> None:
+        self.rules(symbol)
+        position = account.position(symbol)
+        if position.isolated is isolated:
+            raise Refused(-4046, "No need to change margin type.")
+        if any(each.symbol == symbol for each in account.open_orders.values()):
+            raise Refused(-4047, "Margin type cannot be changed if there exists open orders.")
+        if position.quantity:
+            raise Refused(-4048, "Margin type cannot be changed if there exists position.")
+        position.isolated = isolated
+
+    def count_down(self, account: TradingAccount, symbol: str, after_ms: int) -> None:
+        """All orders of the symbol are cancelled then, unless asked for again before; zero: not at all."""
+        self.rules(symbol)
+        account.countdowns.pop(symbol, None)
+        if after_ms:
+            due_ms = account.countdowns[symbol] = self.now_ms() + after_ms
+            self._deadline_ms = min(self._deadline_ms, due_ms)
+
+    # --- what the market does --------------------------------------------------------------------------------------
+
+    def on_event(self, event: Event) -> None:
+        """After the symbol's view has it."""
+        if event.ms >= self._deadline_ms:
+            self._expire(event.ms)
+        match event:
+            case Trade():
+                self._on_trade(event)
+            case Depth() | Snapshot():
+                self._on_book(event.symbol, event.ms)
+            case Mark():
+                self._on_mark(event)
+
+    def _on_trade(self, event: Trade) -> None:
+        symbol, view = event.symbol, self.views[event.symbol]
+        instrument, price = self.instruments[symbol], view.last
+        if price is None:
+            return
+        self.at(event.ms)
+        if self.matching.watching(instrument.id):
+            lots = float(event.lots * instrument.step)
+            self.take(self.matching.on_trade(instrument.id, price, lots, event.taker_buys))
+        if self._algos.get(symbol):
+            going = self._triggered(symbol, Working.CONTRACT_PRICE, exact(price))
+            self._waiting.setdefault(symbol, []).extend(going)  # until the book shows what this trade took
+
+    def _on_book(self, symbol: str, ms: int) -> None:
+        instrument = self.instruments[symbol].id
+        if self.matching.watching(instrument):
+            self.at(ms)
+            self.take(self.matching.on_depth(instrument, self.views[symbol]))
+        self._release(symbol, ms)
+
+    def _on_mark(self, event: Mark) -> None:
+        symbol = event.symbol
+        self.at(event.ms)
+        before = self._funding.get(symbol)
+        if before is not None and event.ms >= before.funding_ms:
+            self._settle(symbol, before.funding_ms, exact(before.rate))
+        self._funding[symbol] = event
+        self._release(symbol, event.ms)
+        if self._algos.get(symbol):
+            for algo in self._triggered(symbol, Working.MARK_PRICE, self.mark(symbol)):
+                self._trigger(algo)
+        for look in self.on_marked:
+            look(symbol)
+
+    def _release(self, symbol: str, ms: int) -> None:
+        if self._waiting.get(symbol):
+            self.at(ms)
+            for algo in self._waiting.pop(symbol):
+                if algo.open:
+                    self._trigger(algo)
+
+    def _triggered(self, symbol: str, by: Working, price: Decimal) -> list[AlgoRecord]:
+        view = self.views[symbol]
+        other = view.last if by is Working.MARK_PRICE else view.mark
+        waiting = self._waiting.get(symbol, ())
+        open_ = (algo for algo in self._algos[symbol].values() if algo not in waiting)
+        return triggered(open_, by, price, None if other is None else exact(other))
+
+    def _settle(self, symbol: str, due_ms: int, rate: Decimal) -> None:
+        mark = self.mark(symbol)
+        for account in self.accounts.values():
+            position = account.position(symbol)
+            if not position.quantity:
+                continue
+            paid = payment_usd(position.quantity, mark, rate)
+            entered = account.ledger.enter(due_ms, Income.FUNDING_FEE, paid, symbol)
+            if position.isolated:
+                position.margin += entered
+            self.tell(account, money(account, "FUNDING_FEE", (position,) if position.isolated else (), entered))
+
+    def _expire(self, ms: int) -> None:
+        """What ends by time: GTD orders and countdowns."""
+        self.at(ms)
+        for account in self.accounts.values():
+            for symbol in [symbol for symbol, due_ms in account.countdowns.items() if due_ms <= ms]:
+                del account.countdowns[symbol]
+                self.cancel_all(account, symbol)
+            for order in [each for each in account.open_orders.values() if 0 < each.good_till_ms <= ms]:
+                self.take(self.matching.cancel(self.order_of(order)), ended="EXPIRED")
+            for algo in [each for each in account.open_algos.values() if _ends(each) <= ms]:
+                self._end_algo(algo, "EXPIRED", "good till date")
+        self._deadline_ms = min(self._deadlines(), default=_NEVER_MS)
+
+    def _deadlines(self) -> Iterable[int]:
+        for account in self.accounts.values():
+            yield from account.countdowns.values()
+            yield from (each.good_till_ms for each in account.open_orders.values() if each.good_till_ms)
+            yield from (_ends(each) for each in account.open_algos.values())
+
+    # --- what came of it -------------------------------------------------------------------------------------------
+
+    def take(self, reports: Iterable[OrderReport], ended: str = "CANCELED") -> None:
+        """Reports of the matching, for whoever they concern. `ended` is what a cancelled order is told."""
+        for report in reports:
+            record = self._live[report.client_order_id]
+            if isinstance(report, Fill):
+                self.filled(record, report, "CALCULATED" if record.forced else "TRADE")
+            elif report.status is OrderStatus.CANCELED:
+                self._ended(record, ended)
+            elif report.status is OrderStatus.EXPIRED:
+                self._ended(record, "EXPIRED_IN_MATCH" if report.reason == SELF_TRADE else "EXPIRED")
+            elif report.status is OrderStatus.FILLED:
+                self._over(record)
+
+    def filled(self, record: OrderRecord, fill: Fill, execution: str) -> None:
+        account, booked = record.account, record.account.booked.popleft()
+        record.filled += fill.quantity
+        record.cost += fill.price * fill.quantity
+        record.update_ms = self.matching.now_ns // MS
+        record.status = "FILLED" if record.filled >= record.quantity else "PARTIALLY_FILLED"
+        trade = TradeRecord(
+            trade_id=FIRST_TRADE + int(fill.trade_id),
+            order_id=record.order_id,
+            symbol=record.symbol,
+            buys=record.buys,
+            price=fill.price,
+            quantity=fill.quantity,
+            realised=booked.realised,
+            fee=booked.fee,
+            maker=fill.maker,
+            time_ms=record.update_ms,
+        )
+        account.trades.append(trade)
+        if record.algo is not None and record.algo.status == "TRIGGERING":
+            record.algo.order, record.algo.status = record, "TRIGGERED"
+            self.tell(account, AlgoNotice(record.algo))
+        self.tell(account, MoneyNotice("ORDER", booked.wallet, booked.cross_wallet, (booked.position,)))
+        self.tell(account, OrderNotice(record, execution, trade))
+
+    def _ended(self, record: OrderRecord, status: str) -> None:
+        record.status, record.update_ms = status, self.matching.now_ns // MS
+        self.tell(record.account, OrderNotice(record, "EXPIRED" if status.startswith("EXPIRED") else status))
+        self._over(record)
+
+    def _over(self, record: OrderRecord) -> None:
+        self._live.pop(str(record.order_id), None)
+        record.account.open_orders.pop(record.order_id, None)
+        if record.algo is not None and record.algo.status == "TRIGGERED":
+            self._finish_algo(record.algo)
+
+    def tell(self, account: TradingAccount, notice: Notice) -> None:
+        for listener in self.listeners:
+            listener(account, self.matching.now_ns // MS, notice)
+
+    def at(self, ms: int) -> None:
+        self.matching.now_ns = max(self.matching.now_ns, ms * MS)
+
+
+def _ends(algo: AlgoRecord) -> int:
+    return algo.asked.good_till_ms if algo.asked.tif is Tif.GTD else _NEVER_MS
+
+
+def money(
+    account: TradingAccount, reason: str, positions: Iterable[Position] = (), change: Decimal = _ZERO
+) -> MoneyNotice:
+    """As it is now."""
+    return MoneyNotice(reason, account.wallet, account.cross_wallet, tuple(map(replace, positions)), change)
+
+
+def _refusal(reason: str) -> Refused:
+    """Of what the matching says; anything else was checked before."""
+    if reason == NOTHING_TO_REDUCE:
+        return nothing_to_reduce()
+    if reason == WOULD_TAKE:
+        return would_take()
+    return Refused(-2010, f"NEW_ORDER_REJECTED: {reason}")

@@ -1,0 +1,150 @@
+"""Orders of several accounts against one market, and against each other, by price and then by time.
+
+The shared fill rules (`trading/fills.py`) know one book that is only watched. Here a taker also meets what other accounts have
+resting: at each price first what the book shows in front of an order, then that order, then what came behind it. Resting orders are not
+in the published book, as nobody who only watches knows of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType
+from bot.domain.ports import PriceView
+from bot.domain.values import Side
+from bot.sim.exchange.records import SelfTrade
+from bot.trading.fills import Matching, Owner, _Working
+from bot.trading.order_rules import beyond_limit
+
+SELF_TRADE = "self-trade prevention"
+_ZERO = Decimal(0)
+
+
+class _Level(NamedTuple):
+    """What a taker finds at one price: `key` and `free` of the book, and who rests there, the oldest first."""
+
+    price: Decimal
+    key: float
+    free: Decimal
+    resting: list[_Working]
+
+
+class Crossing(Matching):
+    """`place` says with each order what is to become of it where it would meet one of its own account."""
+
+    _self_trade = SelfTrade.EXPIRE_MAKER
+
+    def place_with(self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade) -> list[OrderReport]:
+        self._self_trade = self_trade
+        return self.place(order, market, owner)
+
+    def fillable(self, order: Order, market: PriceView, owner: Owner) -> Decimal:
+        """How much of it could be taken at once, within its limit."""
+        total = _ZERO
+        for level in self._levels(order, market):
+            if beyond_limit(order, level.price) or total >= order.quantity:
+                break
+            others = (work for work in level.resting if work.owner is not owner)
+            total += max(_ZERO, level.free) + sum((self._wanted(work) for work in others), _ZERO)
+        return total
+
+    def remaining(self, instrument: str, client_order_id: str) -> Decimal | None:
+        """What is left of a working order; None where there is none."""
+        work = self._working.get(instrument, {}).get(client_order_id)
+        return None if work is None else work.remaining
+
+    def fill_outright(self, order: Order, owner: Owner, quantity: Decimal, price: Decimal) -> Fill:
+        """By the exchange's word, past the book."""
+        return self._fill(_Working(order, owner), price, quantity, maker=False)
+
+    # --- filling ---------------------------------------------------------------------------------------------------
+
+    def _would_take(self, order: Order, market: PriceView) -> bool:
+        if super()._would_take(order, market):
+            return True
+        return order.type is OrderType.LIMIT and any(
+            not beyond_limit(order, limit) for _, limit in self._opposite(order)
+        )
+
+    def _walk(self, work: _Working, market: PriceView, as_maker_at: Decimal | None = None) -> Iterator[OrderReport]:
+        if as_maker_at is not None or not market.usable or not self._opposite(work.order):
+            yield from super()._walk(work, market, as_maker_at)
+            return
+        for level in self._levels(work.order, market):
+            if self._wanted(work) == 0 or beyond_limit(work.order, level.price):
+                return
+            yield from self._walk_level(work, level)
+            if self._find(work.order) is None and not work.liquidation:  # expired against its own account
+                return
+
+    def _walk_level(self, work: _Working, level: _Level) -> Iterator[OrderReport]:
+        eaten = _ZERO
+        for maker in level.resting:
+            front = level.free if maker.queue is None or maker.queue.front is None else maker.queue.front
+            ahead = min(self._wanted(work), min(level.free, max(_ZERO, front)) - eaten)
+            if ahead > 0:
+                eaten += ahead
+                yield self._from_book(work, level, ahead)
+            if self._wanted(work) == 0:
+                break
+            if maker.owner is work.owner and self._self_trade is not SelfTrade.NONE:
+                yield from self._prevent(work, maker)
+                if self._find(work.order) is None:
+                    return
+                continue
+            yield from self._meet(work, maker, level.price)
+        rest = min(self._wanted(work), level.free - eaten)
+        if rest > 0:
+            eaten += rest
+            yield self._from_book(work, level, rest)
+        for maker in level.resting:  # those that still rest have less in front of them
+            if maker.queue is not None and maker.queue.front is not None and self._find(maker.order):
+                maker.queue.front -= min(eaten, max(_ZERO, maker.queue.front))
+
+    def _from_book(self, work: _Working, level: _Level, quantity: Decimal) -> OrderReport:
+        order = work.order
+        self._takings.took(order.instrument, order.side, level.key, quantity, self.now_ns)
+        return self._fill(work, level.price, quantity, maker=False)
+
+    def _meet(self, work: _Working, maker: _Working, price: Decimal) -> Iterator[OrderReport]:
+        quantity = min(self._wanted(work), self._wanted(maker))
+        if quantity > 0:
+            yield self._fill(work, price, quantity, maker=False)
+            yield self._fill(maker, price, quantity, maker=True)
+        if self._find(maker.order):
+            yield from self._closing(maker, [])
+
+    def _prevent(self, work: _Working, maker: _Working) -> Iterator[OrderReport]:
+        if self._self_trade is not SelfTrade.EXPIRE_TAKER:
+            yield self._finish(maker, OrderStatus.EXPIRED, SELF_TRADE, "")
+        if self._self_trade is not SelfTrade.EXPIRE_MAKER:
+            yield self._finish(work, OrderStatus.EXPIRED, SELF_TRADE, "")
+
+    # --- who is there ----------------------------------------------------------------------------------------------
+
+    def _levels(self, order: Order, market: PriceView) -> Iterator[_Level]:
+        """Of book and resting orders together, best first."""
+        rules = self._instruments[order.instrument]
+        buys = order.side is Side.BUY
+        resting: dict[Decimal, list[_Working]] = {}
+        for work, limit in self._opposite(order):
+            resting.setdefault(limit, []).append(work)
+        prices = sorted(resting, reverse=not buys)
+        for key, price, free in self._takings.open_levels(order.side, rules, market, self.now_ns):
+            while prices and (prices[0] < price if buys else prices[0] > price):
+                between = prices.pop(0)
+                yield _Level(between, float(between), _ZERO, resting[between])
+            here = resting[prices.pop(0)] if prices and prices[0] == price else []
+            yield _Level(price, key, max(_ZERO, free), here)
+        for price in prices:
+            yield _Level(price, float(price), _ZERO, resting[price])
+
+    def _opposite(self, order: Order) -> list[tuple[_Working, Decimal]]:
+        """Limits resting against this order, the older ones first."""
+        return [
+            (work, limit)
+            for work, limit, _ in self._limits(order.instrument)
+            if work.order.side is not order.side and work.order.client_order_id != order.client_order_id
+        ]
