@@ -12,7 +12,7 @@ import pytest
 from bot.domain.orders import Fill, Order, OrderReport, OrderType
 from bot.domain.ports import PriceView
 from bot.domain.values import Side
-from bot.trading.fills import Matching
+from bot.trading.fills import Matching, Owner
 from tests.montecarlo import TABLE
 from tests.null import CASES, ONE, chosen, measured
 from tests.null_market import NullMarket, Result, Steps, WalkMarket
@@ -72,12 +72,12 @@ class StopAtTrigger(Matching):
 class Foresight(Matching):
     """Knows the next price and takes the better of the two."""
 
-    def place(self, order: Order, market: PriceView) -> list[OrderReport]:
+    def place(self, order: Order, market: PriceView, owner: Owner | None = None) -> list[OrderReport]:
         assert isinstance(market, WalkMarket)
         later = WalkMarket()
         later.go(market.after)
         better = (market.after - market.ticks) * (1 if order.side is Side.SELL else -1) > 0
-        return super().place(order, later if better else market)
+        return super().place(order, later if better else market, owner)
 
 
 def near_touch(model: type[Matching]) -> Result:

@@ -39,6 +39,8 @@ def check_form(asked: NewOrder, rules: Instrument, now_ms: int) -> None:
         raise missing("price")
     if not limited and asked.price is not None:
         raise not_needed("price")
+    if not limited and asked.tif is not Tif.GTC:
+        raise not_needed("timeinforce")
     if asked.kind.conditional and not trailing and asked.trigger_price is None:
         raise missing("triggerprice")
     if trailing and asked.callback_pct is None:

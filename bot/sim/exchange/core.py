@@ -153,7 +153,6 @@ class ExchangeCore:
         first = reports[0]
         if isinstance(first, OrderUpdate) and first.status is OrderStatus.REJECTED:
             raise _refusal(first.reason)
-        self._numbers["order"] = record.order_id
         account.remember(record)
         self._live[order.client_order_id] = record
         if record.good_till_ms:
@@ -180,7 +179,7 @@ class ExchangeCore:
         )
 
     def _record(self, account: TradingAccount, asked: NewOrder, algo: AlgoRecord | None) -> OrderRecord:
-        now_ms, number = self.now_ms(), self._numbers["order"] + 1
+        now_ms, number = self.now_ms(), self._next("order")
         kind = _PLAIN.get(asked.kind, Kind.MARKET) if asked.kind.conditional else asked.kind
         return OrderRecord(
             account=account,
@@ -208,29 +207,27 @@ class ExchangeCore:
     # --- by force (liquidation.py) ---------------------------------------------------------------------------------
 
     def force(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
-        """An order of the exchange for an account, past all checks. What the book does not take is still open."""
-        record = self.record_by_force(account, asked)
+        """An order of the exchange for an account, past all checks, to the book."""
+        record = self._forced(account, asked)
         order = self.order_of(record)
         self._live[order.client_order_id] = record
-        reports = self.matching.place_with(order, self.views[asked.symbol], account, asked.self_trade)
-        self.tell(account, OrderNotice(record, "NEW"))
-        fills = [each for each in reports if isinstance(each, Fill) or each.client_order_id != order.client_order_id]
-        self.take(fills)
-        self._live.pop(order.client_order_id, None)
+        account.open_orders[record.order_id] = record
+        self.take(self.matching.place_with(order, self.views[asked.symbol], account, asked.self_trade)[1:])
         return record
 
-    def record_by_force(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
+    def fill_by_force(self, account: TradingAccount, asked: NewOrder, execution: str) -> None:
+        """At the price asked for, without the book."""
+        record = self._forced(account, asked)
+        fill = self.matching.fill_outright(self.order_of(record), account, asked.quantity, record.price)
+        self.filled(record, fill, execution)
+
+    def _forced(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
         record = self._record(account, asked, None)
         record.forced = True
-        self._numbers["order"] = record.order_id
         account.remember(record)
-        account.open_orders.pop(record.order_id, None)
+        del account.open_orders[record.order_id]
+        self.tell(account, OrderNotice(record, "NEW"))
         return record
-
-    def fill_by_force(self, record: OrderRecord, quantity: Decimal, price: Decimal, execution: str) -> None:
-        """Without the book."""
-        fill = self.matching.fill_outright(self.order_of(record), record.account, quantity, price)
-        self.filled(record, fill, execution)
 
     def find(self, account: TradingAccount, symbol: str, order_id: int | None, client_id: str | None) -> OrderRecord:
         """By its id, else by the client's: the open one of that id, else the newest. Raises Refused."""
@@ -313,7 +310,7 @@ class ExchangeCore:
         check_now(asked, reference)
         if not (asked.reduce_only or asked.close_position):
             check_notional(asked.quantity, asked.price or asked.trigger_price or reference, rules)
-        number = self._numbers["algo"] = self._numbers["algo"] + 1
+        number = self._next("algo")
         asked.client_id = asked.client_id or f"sim{number}"
         now_ms = self.now_ms()
         algo = AlgoRecord(account=account, algo_id=number, asked=asked, time_ms=now_ms, update_ms=now_ms)
@@ -589,6 +586,11 @@ class ExchangeCore:
         record.account.open_orders.pop(record.order_id, None)
         if record.algo is not None and record.algo.status == "TRIGGERED":
             self._finish_algo(record.algo)
+
+    def _next(self, kind: str) -> int:
+        """Numbers of refused orders are not used again."""
+        self._numbers[kind] += 1
+        return self._numbers[kind]
 
     def tell(self, account: TradingAccount, notice: Notice) -> None:
         for listener in self.listeners:

@@ -13,9 +13,9 @@ from bot.domain.instrument import Round
 from bot.sim.exchange.account import TradingAccount
 from bot.sim.exchange.core import ExchangeCore, money
 from bot.sim.exchange.ledger import Income, cents
-from bot.sim.exchange.notices import MarginCall, OrderNotice
+from bot.sim.exchange.notices import MarginCall
 from bot.sim.exchange.position import Position
-from bot.sim.exchange.records import Kind, NewOrder, OrderRecord, Tif
+from bot.sim.exchange.records import Kind, NewOrder, Tif
 
 FEE = Decimal("0.0125")  # of notional, to the fund, as far as the account still has it
 CALL_AT = Decimal("0.8")  # maintenance margin over margin balance
@@ -66,22 +66,29 @@ class Liquidator:
         for symbol in symbols:
             self._close(account, account.position(symbol))
         account.liquidating = False
-        self._clear(account, position.symbol)
+        if account.cross_wallet < 0 and not any(not each.isolated for each in account.held()):
+            self._clear(account, position.symbol, account.cross_wallet)
 
     def _close(self, account: TradingAccount, position: Position) -> None:
-        core, symbol = self._core, position.symbol
+        core, symbol, isolated = self._core, position.symbol, position.isolated
         price = self._bankruptcy_price(account, position)
-        record = core.force(account, _closing(position, price, f"autoclose-{core.now_ms()}-{symbol}"))
-        notional = record.cost
+        margin, wallet = position.margin, account.wallet
+        notional = core.force(account, _closing(position, price, f"autoclose-{core.now_ms()}-{symbol}")).cost
         left = abs(position.quantity)
         if left:
             notional += left * price
-            self._take_over(account, position, price, record)
-        fee = min(cents(notional * FEE), max(_ZERO, account.cross_wallet))
-        if fee > 0:
-            account.ledger.enter(core.now_ms(), Income.INSURANCE_CLEAR, -fee, symbol)
-            self.fund_usd += fee
-            core.tell(account, money(account, "INSURANCE_CLEAR", (), -fee))
+            self._take_over(account, position, price)
+        owned = margin + account.wallet - wallet if isolated else account.cross_wallet
+        self._clear(account, symbol, min(cents(notional * FEE), max(_ZERO, owned)))
+        if isolated and owned < 0:  # fees beyond what it had
+            self._clear(account, symbol, owned)
+
+    def _clear(self, account: TradingAccount, symbol: str, usd: Decimal) -> None:
+        """What the fund gets of an account, or has to give it."""
+        if usd:
+            account.ledger.enter(self._core.now_ms(), Income.INSURANCE_CLEAR, -usd, symbol)
+            self.fund_usd += usd
+            self._core.tell(account, money(account, "INSURANCE_CLEAR", (), -usd))
 
     def _bankruptcy_price(self, account: TradingAccount, position: Position) -> Decimal:
         """Where nothing would be left, on the tick that is better for the fund."""
@@ -101,15 +108,15 @@ class Liquidator:
         rounded = rules.price(max(price, rules.tick), Round.UP if position.quantity > 0 else Round.DOWN)
         return max(rounded, rules.tick)
 
-    def _take_over(self, account: TradingAccount, position: Position, price: Decimal, record: OrderRecord) -> None:
+    def _take_over(self, account: TradingAccount, position: Position, price: Decimal) -> None:
         """What the book did not take at the bankruptcy price."""
-        mark, core = account.marks(position.symbol), self._core
-        cost = position.quantity * (price - mark)  # what the fund loses by it at mark
-        if self.fund_usd < cost:
+        mark = account.marks(position.symbol)
+        if self.fund_usd < position.quantity * (price - mark):  # what it loses by it at mark
             self._deleverage(account, position, price)
         if position.quantity:
             self.fund_usd -= position.quantity * (price - mark)
-            core.fill_by_force(record, abs(position.quantity), price, "CALCULATED")
+            asked = _closing(position, price, f"autoclose-{self._core.now_ms()}-fund")
+            self._core.fill_by_force(account, asked, "CALCULATED")
 
     def _deleverage(self, account: TradingAccount, position: Position, price: Decimal) -> None:
         """Against those on the other side, highest profit times leverage first."""
@@ -122,21 +129,10 @@ class Liquidator:
         others.sort(key=lambda each: _rank(each[1], mark), reverse=True)
         for other, theirs in others:
             quantity = min(abs(position.quantity), abs(theirs.quantity))
-            if not quantity:
-                return
-            client_id = f"adl_autoclose-{core.now_ms()}"
-            for owner, closed in ((account, position), (other, theirs)):
-                order = core.record_by_force(owner, _closing(closed, price, client_id, quantity))
-                core.tell(owner, OrderNotice(order, "NEW"))
-                core.fill_by_force(order, quantity, price, "TRADE")
-
-    def _clear(self, account: TradingAccount, symbol: str) -> None:
-        """The fund pays what an account without cross positions owes."""
-        owed = -account.cross_wallet
-        if owed > 0 and not any(not each.isolated for each in account.held()):
-            account.ledger.enter(self._core.now_ms(), Income.INSURANCE_CLEAR, owed, symbol)
-            self.fund_usd -= owed
-            self._core.tell(account, money(account, "INSURANCE_CLEAR", (), owed))
+            if quantity:
+                client_id = f"adl_autoclose-{core.now_ms()}"
+                core.fill_by_force(account, _closing(position, price, client_id, quantity), "CALCULATED")
+                core.fill_by_force(other, _closing(theirs, price, client_id, quantity), "TRADE")
 
 
 def _closing(position: Position, price: Decimal, client_id: str, quantity: Decimal | None = None) -> NewOrder:

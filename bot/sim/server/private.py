@@ -25,6 +25,7 @@ from bot.sim.server.user_stream import UserStreams
 T = TypeVar("T")
 MOST_BYTES = 1 << 16
 _DONE = {"code": 200, "msg": "success"}
+_UNFILLED = {"status": "NEW", "avgPrice": "0.00", "executedQty": "0", "cumQty": "0", "cumQuote": "0"}
 _ALL_DONE = {"code": 200, "msg": "The operation of cancel all open order is done."}
 
 
@@ -71,7 +72,11 @@ class Private:
     # --- orders ---
 
     def new_order(self, account: TradingAccount, form: Form) -> Any:
-        return self._placed(self.core.place(account, plain_order(form)))
+        kind = form.optional("newOrderRespType") or "ACK"
+        if kind not in ("ACK", "RESULT"):
+            raise invalid("newOrderRespType")
+        row = self._placed(self.core.place(account, plain_order(form)))
+        return row if kind == "RESULT" else {**row, **_UNFILLED}
 
     def test_order(self, account: TradingAccount, form: Form) -> Any:
         self.core.rules(plain_order(form).symbol)

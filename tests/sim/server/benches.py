@@ -13,9 +13,9 @@ from msgspec import structs
 
 from bot.domain.values import MS
 from bot.sim.events import Event
+from bot.sim.exchange.account import AccountSpec
 from bot.sim.presets import preset
 from bot.sim.scenario import Scenario
-from bot.sim.exchange.account import AccountSpec
 from bot.sim.server.app import EXCHANGE, Exchange, make_app
 from bot.sim.server.limits import Limits
 from bot.sim.server.market import SimMarket
