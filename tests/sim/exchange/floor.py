@@ -68,7 +68,7 @@ class Floor:
     """`told` is what the accounts were told, in order."""
 
     def __init__(
-        self, usd: int | str = 100_000, accounts: int = 2, fees: FeeParams | None = None, fund: int = 10**6
+        self, usd: int | str | Decimal = 100_000, accounts: int = 2, fees: FeeParams | None = None, fund: int = 10**6
     ) -> None:
         self.ms = START_MS
         self.books = {BTC: Book(60_000.0), ETH: Book(3_000.0)}

@@ -89,10 +89,10 @@ def test_a_trailing_stop_follows_and_turns() -> None:
     algo = floor.algo(
         0, "sell", Kind.TRAILING_STOP_MARKET, 1, activate_price=60_600, callback_pct=1, working=MARK, reduce_only=True
     )
-    for price in (59_000, 60_500):  # not active yet: no fall sets it off
+    for price in (59_000.0, 60_500.0):  # not active yet: no fall sets it off
         floor.mark(BTC, price)
     assert algo.open and not algo.active
-    for price in (60_600, 61_000, 60_390.1):
+    for price in (60_600.0, 61_000.0, 60_390.1):
         floor.mark(BTC, price)
     assert algo.open and algo.extreme == 61_000
     floor.mark(BTC, 60_390)  # one percent under the best

@@ -135,15 +135,15 @@ def test_brackets_are_the_dated_ones() -> None:
 def test_parts_of_a_position_realise_what_the_whole_earned() -> None:
     floor = Floor(fees=FREE)
     account = floor.accounts[0]
-    for quantity, price in ((1, 60_000), (D("0.7"), 60_001), (D("1.3"), 59_999)):
+    for quantity, price in ((D(1), 60_000), (D("0.7"), 60_001), (D("1.3"), 59_999)):
         at(floor, float(price) - 0.1)
         floor.order(0, "buy", quantity)
         floor.pass_s(2)
     entry = account.position(BTC).entry
     assert entry == (60_000 + D("0.7") * 60_001 + D("1.3") * 59_999) / 3
-    for quantity in ("0.001", "0.999", "2"):
+    for part in ("0.001", "0.999", "2"):
         at(floor, 60_500)
-        floor.order(0, "sell", quantity)
+        floor.order(0, "sell", part)
         check_books(account)
         floor.pass_s(2)
     assert account.wallet == 100_000 + 3 * 60_500 - (60_000 + D("0.7") * 60_001 + D("1.3") * 59_999)
@@ -213,7 +213,7 @@ def test_without_a_fund_the_other_side_is_deleveraged_the_most_leveraged_winner_
     floor.show(BTC, [(50_000.0, 100.0)], [(57_000.0, 1.0)])
     floor.mark(BTC, 56_000)
     assert long.position(BTC).quantity == 0
-    assert (high.position(BTC).quantity, low.position(BTC).quantity) == (0, D("-0.2"))
+    assert (high.position(BTC).quantity, low.position(BTC).quantity) == (D(0), D("-0.2"))
     assert [each.client_id[:14] for each in high.orders.values() if each.forced] == ["adl_autoclose-"]
     for account in floor.accounts:
         check_books(account)

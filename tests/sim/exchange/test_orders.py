@@ -66,7 +66,7 @@ def test_one_print_is_shared_among_accounts_and_given_once() -> None:
     floor = Floor()
     first, second = floor.order(0, "sell", 1, 60_000), floor.order(1, "sell", 1, 60_000)
     floor.trade(BTC, 60_000, 1.5, buys=True)
-    assert (first.filled, second.filled) == (1, D("0.5"))
+    assert (first.filled, second.filled) == (D(1), D("0.5"))
 
 
 def test_post_only_is_refused_where_it_would_meet_another_account() -> None:
@@ -98,7 +98,7 @@ def test_an_account_that_would_meet_itself(mode: SelfTrade, maker: str, taker: s
     floor = Floor()
     resting = floor.order(0, "sell", 1, 60_000)
     crossing = floor.order(0, "buy", 2, 60_001, self_trade=mode)
-    assert (resting.status, crossing.status, crossing.filled) == (maker, taker, filled)
+    assert (resting.status, crossing.status, crossing.filled) == (maker, taker, D(filled))
     check_books(floor.accounts[0])
 
 
@@ -107,13 +107,13 @@ def test_a_reduction_never_opens() -> None:
     assert refusal(floor.order, 0, "sell", 1, reduce_only=True) == -2022
     floor.order(0, "buy", 1)
     order = floor.order(0, "sell", 5, reduce_only=True)
-    assert (order.status, order.filled, floor.quantity(0)) == ("EXPIRED", 1, 0)
+    assert (order.status, order.filled, floor.quantity(0)) == ("EXPIRED", D(1), D(0))
 
 
 def test_a_market_order_takes_what_there_is() -> None:
     floor = Floor(usd=100_000_000)
     order = floor.order(0, "buy", 31)
-    assert (order.status, order.filled) == ("EXPIRED", 30)
+    assert (order.status, order.filled) == ("EXPIRED", D(30))
     assert order.average == (10 * D(60_001) + 20 * D(60_002)) / 30
 
 
@@ -127,7 +127,7 @@ def test_an_amendment_keeps_its_place_only_for_less() -> None:
     floor.trade(BTC, 59_999, 10.5, buys=False)
     assert order.filled == D("0.5"), "ten stood in front as before"
     core.amend(account, BTC, order.order_id, None, True, D(3), D(60_001))
-    assert (order.status, order.filled, order.quantity) == ("FILLED", 3, 3)
+    assert (order.status, order.filled, order.quantity) == ("FILLED", D(3), D(3))
     told = [notice.execution for name, notice in floor.told if isinstance(notice, OrderNotice)]
     assert told == ["NEW", "AMENDMENT", "TRADE", "AMENDMENT", "TRADE"]
 
