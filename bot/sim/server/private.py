@@ -104,8 +104,9 @@ class Private:
 
     def cancel_orders(self, account: TradingAccount, form: Form) -> Any:
         symbol = form.text("symbol")
-        if form.has("orderIdList"):
-            numbers = [_whole(each, "orderIdList") for each in form.listed("orderIdList")]
+        listed = next((name for name in ("orderIdList", "orderidlist") if form.has(name)), None)  # ccxt's is lower case
+        if listed is not None:
+            numbers = [_whole(each, listed) for each in form.listed(listed)]
             return self._each(numbers, lambda number: self._placed(self.core.cancel(account, symbol, number, None)))
         names = [str(each) for each in form.listed("origClientOrderIdList")]
         return self._each(names, lambda name: self._placed(self.core.cancel(account, symbol, None, name)))

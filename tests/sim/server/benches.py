@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -9,9 +10,11 @@ from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp import web
 from msgspec import structs
 
 from bot.domain.values import MS
+from bot.runtime.clock import ScaledClock
 from bot.sim.events import Event
 from bot.sim.exchange.account import AccountSpec
 from bot.sim.presets import preset
@@ -19,6 +22,7 @@ from bot.sim.scenario import Scenario
 from bot.sim.server.app import EXCHANGE, Exchange, make_app
 from bot.sim.server.limits import Limits
 from bot.sim.server.market import SimMarket
+from bot.sim.server.serve import play
 from tests.servers.listening import listening
 
 START_MS = 1_760_054_400_000
@@ -77,3 +81,23 @@ async def bench(
         made = Bench(market, app[EXCHANGE], url, session)
         made.move(seconds)
         yield made
+
+
+@asynccontextmanager
+async def live(
+    symbols: int = 2, seed: int = 5, origin_ms: int = START_MS + 65_000
+) -> AsyncIterator[tuple[Exchange, web.Application]]:
+    """A market whose clock runs by itself, as fast as the wall's; to be served by whoever asks."""
+    clock: ScaledClock | None = None
+    origin_ns, start_ms = origin_ms * MS, origin_ms - 60_000 - origin_ms % 300_000
+    made = structs.replace(scenario(symbols, seed), start_ns=(start_ms - start_ms % 300_000) * MS)
+    market = SimMarket(made, lambda: origin_ns if clock is None else clock.now_ns())
+    app = make_app(market, Limits(10**9), ACCOUNTS)
+    market.advance(origin_ns // MS)
+    clock = ScaledClock(origin_ns, 1.0)
+    player = asyncio.create_task(play(market))
+    try:
+        yield app[EXCHANGE], app
+    finally:
+        player.cancel()
+        await asyncio.gather(player, return_exceptions=True)

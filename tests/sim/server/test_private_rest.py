@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from decimal import Decimal
-from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 import pytest
@@ -14,41 +12,8 @@ from yarl import URL
 
 from bot.sim.server.form import MOST_IN_BATCH
 from bot.sim.server.private import CALLS
-from tests.sim.server.benches import ACCOUNTS, CLOCK, Bench, bench
-
-ORDER = "/fapi/v1/order"
-LIMIT = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01"}
-
-
-async def call(
-    on: Bench, method: str, path: str, of: int = 0, *, key: str | None = None, signed: bool = True, **given: Any
-) -> tuple[int, Any, Any]:
-    """Status, body and headers; parameters go into the query string, those of a POST into the body."""
-    secret = given.pop("secret", ACCOUNTS[of].api_secret)
-    if signed:
-        given = {"timestamp": CLOCK[0], **given}
-    text = urlencode({name: str(value) for name, value in given.items()})
-    if signed:
-        text += f"&signature={hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()}"
-    headers = {"X-MBX-APIKEY": ACCOUNTS[of].api_key if key is None else key}
-    body = {"data": text.encode()} if method == "POST" else {}
-    url = on.url + path + ("" if method == "POST" else f"?{text}")
-    if method == "POST":
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-    async with on.session.request(method, URL(url, encoded=True), headers=headers, **body) as response:
-        return response.status, orjson.loads(await response.read()), response.headers
-
-
-async def done(on: Bench, method: str, path: str, of: int = 0, **given: Any) -> Any:
-    status, body, _ = await call(on, method, path, of, **given)
-    assert status == 200, body
-    return body
-
-
-def near(on: Bench, away: int) -> str:
-    """A price so many ticks from the best bid."""
-    coin, book = on.market.coins["BTCUSDT"], on.market.books["BTCUSDT"]
-    return f"{(book.best_bid + away) * coin.tick:f}"
+from tests.sim.server.benches import ACCOUNTS, CLOCK, bench
+from tests.sim.server.signed import LIMIT, ORDER, call, done, near
 
 
 async def test_who_may_ask() -> None:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from tests.sim.server.benches import Bench, bench
-from tests.sim.server.test_private_rest import LIMIT, ORDER, call, done, near
+from tests.sim.server.signed import LIMIT, ORDER, call, done, near
 
 MARKET = {"symbol": "BTCUSDT", "type": "MARKET"}
 
