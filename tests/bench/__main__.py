@@ -37,7 +37,7 @@ def main() -> None:
     from tests.bench import cockpit, every_trade, ledger, live_ledger, many_symbols, shadows
 
     in_memory = many_symbols.memory() + every_trade.memory() + ledger.measure() + shadows.measure() + cockpit.measure()
-    from tests.bench import decision, dispatch, filling, ingest, replaying, sockets
+    from tests.bench import decision, dispatch, exchange, filling, ingest, replaying, sockets
     from tests.bench.capture import MIX, read_capture
 
     capture = read_capture()
@@ -55,7 +55,7 @@ def main() -> None:
     rows += more
     _show("every trade", checks)
     rows += many_symbols.measure(rounds) + in_memory
-    rows += sockets.measure(rounds) + live_ledger.measure()
+    rows += sockets.measure(rounds) + live_ledger.measure() + exchange.measure()
     _show("fills", filling.measure(capture))
     print()
     print(render(rows))

@@ -53,7 +53,7 @@ class Sockets:
         self.clients: set[Box] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        ends = ("/ws", "/ws/{streams}", "/stream")
+        ends = ("/ws", "/ws/{streams:.+}", "/stream")
         return [web.get(path + end, self.handle) for path in ("", "/{path:public|market|private}") for end in ends]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
