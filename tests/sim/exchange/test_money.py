@@ -155,7 +155,7 @@ def test_an_isolated_position_risks_its_own_margin_only() -> None:
     floor.core.set_isolated(account, BTC, True)
     at(floor, 60_000)
     floor.order(0, "sell", 1)  # at 60,000
-    assert account.position(BTC).margin == 3_000 and account.cross_wallet == 97_000
+    assert account.position(BTC).margin == 3_000 and account.cross_wallet == account.available == 97_000
     floor.pass_s(2)
     at(floor, 62_900, 0.25)
     assert account.position(BTC).quantity == 0
@@ -230,3 +230,18 @@ def test_the_account_tells_what_is_free() -> None:
     told = account_answer(floor.accounts[0], floor.ms)
     assert [row["symbol"] for row in told["positions"]] == [BTC, ETH]
     assert D(told["totalMarginBalance"]) == floor.accounts[0].wallet - 1  # bought a dollar over mark
+
+
+def test_an_isolated_position_pays_and_gets_its_funding_itself() -> None:
+    floor = Floor(fees=FREE)
+    account = floor.accounts[0]
+    floor.core.set_isolated(account, BTC, True)
+    at(floor, 60_000)
+    floor.order(0, "sell", 1)
+    floor.mark(BTC, 60_000, 0.001, START_MS + 1_000)
+    floor.pass_s(1)
+    floor.told.clear()
+    floor.mark(BTC, 60_000, 0.001, START_MS + 28_801_000)
+    assert (account.position(BTC).margin, account.cross_wallet, account.wallet) == (D(3_060), D(97_000), D(100_060))
+    (notice,) = [notice for name, notice in floor.told if name == "a"]
+    assert isinstance(notice, MoneyNotice) and [each.margin for each in notice.positions] == [D(3_060)]

@@ -204,3 +204,33 @@ def test_client_ids_are_unique_among_open_orders() -> None:
     assert floor.core.find(floor.accounts[0], BTC, None, "mine") is again and first.status == "CANCELED"
     assert refusal(floor.core.cancel, floor.accounts[0], BTC, first.order_id, None) == -2011
     assert refusal(floor.core.find, floor.accounts[0], ETH, again.order_id, None) == -2013
+
+
+def test_levels_taken_are_gone_for_a_second_and_come_back_behind() -> None:
+    floor = Floor(usd=10_000_000)
+    ours = floor.order(0, "sell", 2, 60_001)
+    floor.order(1, "buy", 9, 60_001, tif=Tif.IOC)
+    at_once = floor.order(1, "buy", 5, 60_001, tif=Tif.IOC)
+    assert (at_once.filled, ours.filled) == (D(3), D(2)), "one that was left, and ours"
+    floor = Floor(usd=10_000_000)
+    ours = floor.order(0, "sell", 2, 60_001)
+    floor.order(1, "buy", 9, 60_001, tif=Tif.IOC)
+    floor.pass_s(1)
+    floor.order(1, "buy", "1.5", 60_001, tif=Tif.IOC)
+    assert ours.filled == D("0.5"), "what came back stands behind ours"
+
+
+def test_all_or_nothing_does_not_count_on_ones_own_orders() -> None:
+    floor = Floor(usd=10_000_000)
+    floor.order(0, "sell", 5, 60_000.5)
+    assert refusal(floor.order, 0, "buy", 11, 60_001, tif=Tif.FOK) == -5021
+    assert floor.order(0, "buy", 10, 60_001, tif=Tif.FOK).status == "FILLED"
+
+
+def test_what_may_only_reduce_takes_no_margin() -> None:
+    floor = Floor()
+    floor.order(0, "buy", 1)
+    free = floor.accounts[0].available
+    for _ in range(3):
+        floor.order(0, "sell", 1, 60_100, reduce_only=True)
+    assert floor.accounts[0].available == free
