@@ -17,6 +17,7 @@ from bot.domain.ports import PriceView
 from bot.domain.values import MS, Side
 from bot.sim.events import Depth, Event, Mark, Snapshot, Trade
 from bot.sim.exchange.account import ApiKey, TradingAccount
+from bot.sim.exchange.algo_orders import AlgoOrders
 from bot.sim.exchange.checks import (
     check_account,
     check_band,
@@ -26,20 +27,17 @@ from bot.sim.exchange.checks import (
     check_price,
     check_quantity,
 )
-from bot.sim.exchange.conditional import check_now, triggered
 from bot.sim.exchange.crossing import SELF_TRADE, Crossing
 from bot.sim.exchange.ledger import Income
 from bot.sim.exchange.notices import (
-    AlgoNotice,
     LeverageNotice,
     Listener,
     MoneyNotice,
     Notice,
     OrderNotice,
-    TriggerRejected,
 )
 from bot.sim.exchange.position import Position
-from bot.sim.exchange.records import AlgoRecord, Kind, NewOrder, OrderRecord, Tif, TradeRecord, Working
+from bot.sim.exchange.records import NEVER_MS, AlgoRecord, Kind, NewOrder, OrderRecord, Tif, TradeRecord
 from bot.sim.refusals import (
     Refused,
     bad_symbol,
@@ -55,11 +53,10 @@ from bot.trading.fill_params import FillParams
 from bot.trading.funding import payment_usd
 from bot.trading.order_rules import NOTHING_TO_REDUCE, WOULD_TAKE
 
-FIRST_ORDER, FIRST_ALGO, FIRST_TRADE = 8_000_000_000, 3_000_000_000, 5_000_000_000
+FIRST_ORDER, FIRST_TRADE = 8_000_000_000, 5_000_000_000
 _ZERO = Decimal(0)
 _PLAIN = {Kind.STOP: Kind.LIMIT, Kind.TAKE_PROFIT: Kind.LIMIT}
 _TIFS = {Tif.IOC: TimeInForce.IOC, Tif.FOK: TimeInForce.IOC, Tif.GTX: TimeInForce.GTX}
-_NEVER_MS = 1 << 62
 
 
 class Rules(Protocol):
@@ -96,11 +93,10 @@ class ExchangeCore:
         self.listeners: list[Listener] = []
         self.on_marked: list[Callable[[str], None]] = []  # who looks at margins after each mark
         self._live: dict[str, OrderRecord] = {}  # by the matching's id
-        self._algos: dict[str, dict[int, AlgoRecord]] = {}  # open ones, by symbol
-        self._waiting: dict[str, list[AlgoRecord]] = {}  # triggered by a trade, for the next book
         self._funding: dict[str, Mark] = {}
-        self._numbers = {"order": FIRST_ORDER, "algo": FIRST_ALGO}
-        self._deadline_ms = _NEVER_MS  # nothing ends by time before
+        self._number = FIRST_ORDER
+        self._deadline_ms = NEVER_MS  # nothing ends by time before
+        self.algos = AlgoOrders(self)
 
     def open_account(self, name: str, keys: Iterable[ApiKey], usd: Decimal) -> TradingAccount:
         account = TradingAccount(name, keys, self.mark)
@@ -135,9 +131,10 @@ class ExchangeCore:
             )
         check_form(asked, rules, self.now_ms())
         check_account(account, asked)
-        return self._place(account, asked, None)
+        return self.place_checked(account, asked, None)
 
-    def _place(self, account: TradingAccount, asked: NewOrder, algo: AlgoRecord | None) -> OrderRecord:
+    def place_checked(self, account: TradingAccount, asked: NewOrder, algo: AlgoRecord | None) -> OrderRecord:
+        """One that is right in form; `algo` is the conditional order whose price has come."""
         rules, view, mark = self.instruments[asked.symbol], self.views[asked.symbol], self.mark(asked.symbol)
         price = asked.price
         if price is not None:
@@ -156,7 +153,7 @@ class ExchangeCore:
         account.remember(record)
         self._live[order.client_order_id] = record
         if record.good_till_ms:
-            self._deadline_ms = min(self._deadline_ms, record.good_till_ms)
+            self.ends_by(record.good_till_ms)
         self.tell(account, OrderNotice(record, "NEW"))
         self.take(reports[1:])
         return record
@@ -179,7 +176,8 @@ class ExchangeCore:
         )
 
     def _record(self, account: TradingAccount, asked: NewOrder, algo: AlgoRecord | None) -> OrderRecord:
-        now_ms, number = self.now_ms(), self._next("order")
+        self._number += 1  # also of one that is refused
+        now_ms, number = self.now_ms(), self._number
         kind = _PLAIN.get(asked.kind, Kind.MARKET) if asked.kind.conditional else asked.kind
         return OrderRecord(
             account=account,
@@ -296,115 +294,6 @@ class ExchangeCore:
         self.take(reports)
         return order
 
-    # --- conditional orders ----------------------------------------------------------------------------------------
-
-    def place_algo(self, account: TradingAccount, asked: NewOrder) -> AlgoRecord:
-        """Nothing is reserved for it before its price comes. Raises Refused."""
-        self.at(self.now_ms())
-        rules = self.rules(asked.symbol)
-        if not asked.kind.conditional:
-            raise Refused(-1116, "Invalid orderType.")
-        check_form(asked, rules, self.now_ms())
-        check_account(account, asked)
-        reference = self._reference(asked)
-        check_now(asked, reference)
-        if not (asked.reduce_only or asked.close_position):
-            check_notional(asked.quantity, asked.price or asked.trigger_price or reference, rules)
-        number = self._next("algo")
-        asked.client_id = asked.client_id or f"sim{number}"
-        now_ms = self.now_ms()
-        algo = AlgoRecord(account=account, algo_id=number, asked=asked, time_ms=now_ms, update_ms=now_ms)
-        if asked.kind is Kind.TRAILING_STOP_MARKET:
-            algo.active = asked.activate_price is None
-            algo.extreme = reference if algo.active else None
-        account.remember_algo(algo)
-        self._algos.setdefault(asked.symbol, {})[number] = algo
-        if asked.tif is Tif.GTD:
-            self._deadline_ms = min(self._deadline_ms, asked.good_till_ms)
-        self.tell(account, AlgoNotice(algo))
-        return algo
-
-    def _reference(self, asked: NewOrder) -> Decimal:
-        last = self.views[asked.symbol].last
-        return exact(last) if asked.working is Working.CONTRACT_PRICE and last is not None else self.mark(asked.symbol)
-
-    def find_algo(self, account: TradingAccount, algo_id: int | None, client_id: str | None) -> AlgoRecord:
-        found = account.algos.get(algo_id) if algo_id is not None else account.algo_by_client.get(client_id or "")
-        if found is None:
-            raise unknown_order()
-        return found
-
-    def cancel_algo(self, account: TradingAccount, algo_id: int | None, client_id: str | None) -> AlgoRecord:
-        try:
-            algo = self.find_algo(account, algo_id, client_id)
-        except Refused:
-            raise nothing_to_cancel() from None
-        if not algo.open:
-            raise nothing_to_cancel()
-        self._end_algo(algo, "CANCELED")
-        return algo
-
-    def cancel_all_algos(self, account: TradingAccount, symbol: str) -> None:
-        self.rules(symbol)
-        for algo in [each for each in account.open_algos.values() if each.asked.symbol == symbol]:
-            self._end_algo(algo, "CANCELED")
-
-    def _end_algo(self, algo: AlgoRecord, status: str, reason: str = "") -> None:
-        self._forget_algo(algo)
-        algo.status, algo.reason, algo.update_ms = status, reason, self.now_ms()
-        self.tell(algo.account, AlgoNotice(algo))
-
-    def _forget_algo(self, algo: AlgoRecord) -> None:
-        algo.account.open_algos.pop(algo.algo_id, None)
-        self._algos.get(algo.asked.symbol, {}).pop(algo.algo_id, None)
-
-    def _trigger(self, algo: AlgoRecord) -> None:
-        """Its price has come: an order of its own, or the reason why not."""
-        asked, account = algo.asked, algo.account
-        self._forget_algo(algo)
-        algo.status, algo.triggered_ms, algo.update_ms = "TRIGGERING", self.now_ms(), self.now_ms()
-        self.tell(account, AlgoNotice(algo))
-        try:
-            algo.order = self._place(account, self._as_plain(account, asked), algo)
-        except Refused as refused:
-            algo.status, algo.reason, algo.update_ms = "REJECTED", refused.msg, self.now_ms()
-            self.tell(account, AlgoNotice(algo))
-            self.tell(account, TriggerRejected(algo))
-            return
-        if algo.status == "TRIGGERING":
-            algo.status, algo.update_ms = "TRIGGERED", self.now_ms()
-            self.tell(account, AlgoNotice(algo))
-        if not algo.order.open:
-            self._finish_algo(algo)
-
-    def _as_plain(self, account: TradingAccount, asked: NewOrder) -> NewOrder:
-        quantity, reduce_only = asked.quantity, asked.reduce_only or asked.close_position
-        held = account.position(asked.symbol).quantity
-        if asked.close_position:
-            quantity = max(_ZERO, -held if asked.buys else held)
-        if reduce_only and not (held < 0 if asked.buys else held > 0):
-            raise nothing_to_reduce()
-        return NewOrder(
-            symbol=asked.symbol,
-            buys=asked.buys,
-            kind=asked.kind,
-            quantity=quantity,
-            price=asked.price,
-            tif=asked.tif if asked.price is not None else Tif.GTC,
-            client_id=asked.client_id,
-            reduce_only=reduce_only,
-            close_position=asked.close_position,
-            trigger_price=asked.trigger_price,
-            working=asked.working,
-            price_protect=asked.price_protect,
-            self_trade=asked.self_trade,
-            good_till_ms=asked.good_till_ms,
-        )
-
-    def _finish_algo(self, algo: AlgoRecord) -> None:
-        algo.status, algo.update_ms = "FINISHED", self.now_ms()
-        self.tell(algo.account, AlgoNotice(algo))
-
     # --- settings --------------------------------------------------------------------------------------------------
 
     def set_leverage(self, account: TradingAccount, symbol: str, leverage: int) -> None:
@@ -441,7 +330,7 @@ class ExchangeCore:
         account.countdowns.pop(symbol, None)
         if after_ms:
             due_ms = account.countdowns[symbol] = self.now_ms() + after_ms
-            self._deadline_ms = min(self._deadline_ms, due_ms)
+            self.ends_by(due_ms)
 
     # --- what the market does --------------------------------------------------------------------------------------
 
@@ -466,16 +355,14 @@ class ExchangeCore:
         if self.matching.watching(instrument.id):
             lots = float(event.lots * instrument.step)
             self.take(self.matching.on_trade(instrument.id, price, lots, event.taker_buys))
-        if self._algos.get(symbol):
-            going = self._triggered(symbol, Working.CONTRACT_PRICE, exact(price))
-            self._waiting.setdefault(symbol, []).extend(going)  # until the book shows what this trade took
+        self.algos.on_last(symbol, exact(price))
 
     def _on_book(self, symbol: str, ms: int) -> None:
         instrument = self.instruments[symbol].id
         if self.matching.watching(instrument):
             self.at(ms)
             self.take(self.matching.on_depth(instrument, self.views[symbol]))
-        self._release(symbol, ms)
+        self.algos.release(symbol, ms)
 
     def _on_mark(self, event: Mark) -> None:
         symbol = event.symbol
@@ -484,26 +371,10 @@ class ExchangeCore:
         if before is not None and event.ms >= before.funding_ms:
             self._settle(symbol, before.funding_ms, exact(before.rate))
         self._funding[symbol] = event
-        self._release(symbol, event.ms)
-        if self._algos.get(symbol):
-            for algo in self._triggered(symbol, Working.MARK_PRICE, self.mark(symbol)):
-                self._trigger(algo)
+        self.algos.release(symbol, event.ms)
+        self.algos.on_mark(symbol, self.mark(symbol))
         for look in self.on_marked:
             look(symbol)
-
-    def _release(self, symbol: str, ms: int) -> None:
-        if self._waiting.get(symbol):
-            self.at(ms)
-            for algo in self._waiting.pop(symbol):
-                if algo.open:
-                    self._trigger(algo)
-
-    def _triggered(self, symbol: str, by: Working, price: Decimal) -> list[AlgoRecord]:
-        view = self.views[symbol]
-        other = view.last if by is Working.MARK_PRICE else view.mark
-        waiting = self._waiting.get(symbol, ())
-        open_ = (algo for algo in self._algos[symbol].values() if algo not in waiting)
-        return triggered(open_, by, price, None if other is None else exact(other))
 
     def _settle(self, symbol: str, due_ms: int, rate: Decimal) -> None:
         mark = self.mark(symbol)
@@ -526,15 +397,15 @@ class ExchangeCore:
                 self.cancel_all(account, symbol)
             for order in [each for each in account.open_orders.values() if 0 < each.good_till_ms <= ms]:
                 self.take(self.matching.cancel(self.order_of(order)), ended="EXPIRED")
-            for algo in [each for each in account.open_algos.values() if _ends(each) <= ms]:
-                self._end_algo(algo, "EXPIRED", "good till date")
-        self._deadline_ms = min(self._deadlines(), default=_NEVER_MS)
+            for algo in [each for each in account.open_algos.values() if each.ends_ms <= ms]:
+                self.algos.end(algo, "EXPIRED", "good till date")
+        self._deadline_ms = min(self._deadlines(), default=NEVER_MS)
 
     def _deadlines(self) -> Iterable[int]:
         for account in self.accounts.values():
             yield from account.countdowns.values()
             yield from (each.good_till_ms for each in account.open_orders.values() if each.good_till_ms)
-            yield from (_ends(each) for each in account.open_algos.values())
+            yield from (each.ends_ms for each in account.open_algos.values())
 
     # --- what came of it -------------------------------------------------------------------------------------------
 
@@ -570,9 +441,8 @@ class ExchangeCore:
             time_ms=record.update_ms,
         )
         account.trades.append(trade)
-        if record.algo is not None and record.algo.status == "TRIGGERING":
-            record.algo.order, record.algo.status = record, "TRIGGERED"
-            self.tell(account, AlgoNotice(record.algo))
+        if record.algo is not None:
+            self.algos.placed(record.algo, record)
         self.tell(account, MoneyNotice("ORDER", booked.wallet, booked.cross_wallet, (booked.position,)))
         self.tell(account, OrderNotice(record, execution, trade))
 
@@ -584,13 +454,12 @@ class ExchangeCore:
     def _over(self, record: OrderRecord) -> None:
         self._live.pop(str(record.order_id), None)
         record.account.open_orders.pop(record.order_id, None)
-        if record.algo is not None and record.algo.status == "TRIGGERED":
-            self._finish_algo(record.algo)
+        if record.algo is not None:
+            self.algos.over(record.algo)
 
-    def _next(self, kind: str) -> int:
-        """Numbers of refused orders are not used again."""
-        self._numbers[kind] += 1
-        return self._numbers[kind]
+    def ends_by(self, ms: int) -> None:
+        """Something ends then."""
+        self._deadline_ms = min(self._deadline_ms, ms)
 
     def tell(self, account: TradingAccount, notice: Notice) -> None:
         for listener in self.listeners:
@@ -598,10 +467,6 @@ class ExchangeCore:
 
     def at(self, ms: int) -> None:
         self.matching.now_ns = max(self.matching.now_ns, ms * MS)
-
-
-def _ends(algo: AlgoRecord) -> int:
-    return algo.asked.good_till_ms if algo.asked.tif is Tif.GTD else _NEVER_MS
 
 
 def money(

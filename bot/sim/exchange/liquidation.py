@@ -62,7 +62,7 @@ class Liquidator:
         }:
             if not isolated or symbol == position.symbol:
                 self._core.cancel_all(account, symbol)
-                self._core.cancel_all_algos(account, symbol)
+                self._core.algos.cancel_all(account, symbol)
         for symbol in symbols:
             self._close(account, account.position(symbol))
         account.liquidating = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bot.sim.exchange.account import TradingAccount
 
+NEVER_MS = 1 << 62
 _ZERO = Decimal(0)
 
 
@@ -148,3 +149,7 @@ class AlgoRecord:
     @property
     def open(self) -> bool:
         return self.status == "NEW"
+
+    @property
+    def ends_ms(self) -> int:
+        return self.asked.good_till_ms if self.asked.tif is Tif.GTD else NEVER_MS

@@ -165,17 +165,17 @@ class Private:
     # --- conditional orders ---
 
     def new_algo(self, account: TradingAccount, form: Form) -> Any:
-        return wire.algo(self.core.place_algo(account, algo_order(form)))
+        return wire.algo(self.core.algos.place(account, algo_order(form)))
 
     def query_algo(self, account: TradingAccount, form: Form) -> Any:
-        return wire.algo(self.core.find_algo(account, *_algo_named(form)))
+        return wire.algo(self.core.algos.find(account, *_algo_named(form)))
 
     def cancel_algo(self, account: TradingAccount, form: Form) -> Any:
-        algo = self.core.cancel_algo(account, *_algo_named(form))
+        algo = self.core.algos.cancel(account, *_algo_named(form))
         return {"algoId": algo.algo_id, "clientAlgoId": algo.asked.client_id, "code": "200", "msg": "success"}
 
     def cancel_all_algos(self, account: TradingAccount, form: Form) -> Any:
-        self.core.cancel_all_algos(account, form.text("symbol"))
+        self.core.algos.cancel_all(account, form.text("symbol"))
         return _ALL_DONE
 
     def open_algos(self, account: TradingAccount, form: Form) -> Any:

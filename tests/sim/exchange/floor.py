@@ -121,7 +121,7 @@ class Floor:
         return self.core.place(self.accounts[of], asked(side, quantity, price, symbol, kind, **more))
 
     def algo(self, of: int, side: str, kind: Kind, quantity: Any = 0, symbol: str = BTC, **more: Any) -> AlgoRecord:
-        return self.core.place_algo(
+        return self.core.algos.place(
             self.accounts[of], asked(side, quantity, more.pop("price", None), symbol, kind, **more)
         )
 

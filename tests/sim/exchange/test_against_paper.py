@@ -139,7 +139,7 @@ class Both:
 
     def _send(self, asked: NewOrder, order: Order) -> None:
         try:
-            place = self.core.place_algo if asked.kind.conditional else self.core.place
+            place = self.core.algos.place if asked.kind.conditional else self.core.place
             place(self.account, asked)
             refused = False
         except Refused:
@@ -174,7 +174,7 @@ class Both:
                 self._take(reports)
             return
         if asked.kind.conditional:
-            self.core.cancel_algo(self.account, None, name)
+            self.core.algos.cancel(self.account, None, name)
         else:
             self.core.cancel(self.account, asked.symbol, None, name)
         self._take(self.paper.cancel(order))

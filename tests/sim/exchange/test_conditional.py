@@ -134,10 +134,10 @@ def test_cancelled_and_found_again() -> None:
     core, account = floor.core, floor.accounts[0]
     algo = floor.algo(0, "sell", Kind.STOP_MARKET, 1, trigger_price=59_500, client_id="stop", working=MARK)
     assert refusal(floor.algo, 0, "sell", Kind.STOP_MARKET, 1, trigger_price=59_400, client_id="stop") == -4116
-    assert core.find_algo(account, None, "stop") is core.find_algo(account, algo.algo_id, None) is algo
-    core.cancel_algo(account, None, "stop")
-    assert refusal(core.cancel_algo, account, algo.algo_id, None) == -2011
-    assert refusal(core.find_algo, account, 1, None) == -2013
+    assert core.algos.find(account, None, "stop") is core.algos.find(account, algo.algo_id, None) is algo
+    core.algos.cancel(account, None, "stop")
+    assert refusal(core.algos.cancel, account, algo.algo_id, None) == -2011
+    assert refusal(core.algos.find, account, 1, None) == -2013
     floor.mark(BTC, 59_000)
     assert algo.status == "CANCELED" and floor.quantity(0) == 1
     assert statuses(floor, algo) == [AlgoNotice.__name__] * 2

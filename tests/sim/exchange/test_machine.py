@@ -90,7 +90,7 @@ class Sessions(RuleBasedStateMachine):
     def cancel_all(self, of: int, symbol: str) -> None:
         account = self.floor.accounts[of]
         self.floor.core.cancel_all(account, symbol)
-        self.floor.core.cancel_all_algos(account, symbol)
+        self.floor.core.algos.cancel_all(account, symbol)
 
     @rule(of=WHO, symbol=SYMBOLS, leverage=st.sampled_from([1, 5, 20, 100, 125]), isolated=st.booleans())
     def adjust(self, of: int, symbol: str, leverage: int, isolated: bool) -> None:
