@@ -6,6 +6,7 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import localcontext
 from typing import Any
 
 import pytest
@@ -31,8 +32,9 @@ async def trading(of: int = 0, **more: Any) -> AsyncIterator[tuple[Any, Exchange
             {**given, "options": OPTIONS, "enableRateLimit": False}
         )
         try:
-            await client.load_markets()
-            yield client, exchange
+            with localcontext():  # its rounding changes the thread's own
+                await client.load_markets()
+                yield client, exchange
         finally:
             await client.close()
 
