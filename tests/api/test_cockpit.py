@@ -216,6 +216,8 @@ async def test_so_many_pages_and_no_more_until_one_is_closed() -> None:
         await sockets[0].close()
         async with http.ws_connect(it.url, headers=it.origin) as again:
             assert (await again.receive_json(timeout=5))["type"] == "snap"
+        for socket in sockets[1:]:
+            await socket.close()
 
 
 async def test_a_page_that_says_too_much_is_cut_off() -> None:

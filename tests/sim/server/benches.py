@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -85,16 +85,15 @@ async def bench(
 
 @asynccontextmanager
 async def live(
-    symbols: int = 2, seed: int = 5, origin_ms: int = START_MS + 65_000
+    symbols: int = 2, seed: int = 5, now_ns: Callable[[], int] | None = None
 ) -> AsyncIterator[tuple[Exchange, web.Application]]:
-    """A market whose clock runs by itself, as fast as the wall's; to be served by whoever asks."""
-    clock: ScaledClock | None = None
-    origin_ns, start_ms = origin_ms * MS, origin_ms - 60_000 - origin_ms % 300_000
+    """A market whose clock runs by itself, as fast as the wall's or as `now_ns`; to be served by whoever asks."""
+    clock = now_ns or ScaledClock((START_MS + 65_000) * MS, 1.0).now_ns
+    start_ms = clock() // MS - 60_000
     made = structs.replace(scenario(symbols, seed), start_ns=(start_ms - start_ms % 300_000) * MS)
-    market = SimMarket(made, lambda: origin_ns if clock is None else clock.now_ns())
+    market = SimMarket(made, clock)
     app = make_app(market, Limits(10**9), ACCOUNTS)
-    market.advance(origin_ns // MS)
-    clock = ScaledClock(origin_ns, 1.0)
+    market.advance(market.now_ms())
     player = asyncio.create_task(play(market))
     try:
         yield app[EXCHANGE], app

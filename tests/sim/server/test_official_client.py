@@ -1,4 +1,7 @@
-"""Binance's own client library trades on the exchange unmodified, and checks the type of every field that it is answered with."""
+"""Binance's own client library trades on the exchange unmodified, and checks the type of every field that it is answered with.
+
+Its timestamps are the wall clock's, and so is the exchange's time here.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,7 @@ BTC = {"symbol": "BTCUSDT"}
 
 
 async def test_its_rest_and_its_user_stream() -> None:
-    now_ms = time.time_ns() // 1_000_000  # its timestamps are the wall clock's
-    async with live(origin_ms=now_ms) as (exchange, app), listening(app) as url:
+    async with live(now_ns=time.time_ns) as (exchange, app), listening(app) as url:
         keys = {"api_key": ACCOUNTS[0].api_key, "api_secret": ACCOUNTS[0].api_secret}
         client = CLIENT(
             config_rest_api=CONFIGURATION.ConfigurationRestAPI(**keys, base_path=url, retries=0),
