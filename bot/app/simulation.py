@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct, structs
@@ -24,6 +25,7 @@ from bot.domain.errors import VenueError
 from bot.domain.values import MS, NS
 from bot.runtime.clock import RealClock, ScaledClock
 from bot.sim.exchange.account import AccountSpec
+from bot.sim.faults import Fault, in_words, load_faults, seeded_faults
 from bot.sim.presets import COINS, preset
 from bot.sim.scenario import BAR_S, Scenario
 from bot.venues.rest import PublicRest
@@ -58,6 +60,8 @@ class Simulation:
     port: int = 0
     accounts: int = 0
     equity_usd: Decimal = Decimal(10_000)
+    faults: str = ""
+    """A seed or a script file."""
 
     def scenario(self) -> Scenario:
         """Told as often as the venue does, and without end. Raises ConfigError."""
@@ -65,14 +69,29 @@ class Simulation:
         start_ns = self.origin_ns - self.origin_ns % (BAR_S * NS)
         return structs.replace(made, start_ns=start_ns, seconds=_FOREVER_S, depth_ms=100, mark_s=1, quotes=True)
 
+    def coming_faults(self) -> Iterable[Fault]:
+        """Raises ConfigError."""
+        if not self.faults:
+            return ()
+        if self.faults.isascii() and self.faults.isdigit():
+            return seeded_faults(int(self.faults), [coin.symbol for coin in self.scenario().coins])
+        return load_faults(Path(self.faults))
+
 
 async def serve(
-    simulation: Simulation, told: Callable[[Address], None], until: Callable[[], asyncio.Future[None]]
+    simulation: Simulation,
+    told: Callable[[Address], None],
+    until: Callable[[], asyncio.Future[None]],
+    warn: Callable[[str], None],
 ) -> None:
-    """Run it in this process; `told` is called once it listens."""
+    """Run it in this process; `told` is called once it listens, `warn` with each fault that begins."""
+    from bot.sim.server.faults import Faults
     from bot.sim.server.serve import serving
 
     scenario = simulation.scenario()
+    faults = Faults(simulation.coming_faults(), simulation.origin_ns // MS) if simulation.faults else None
+    if faults is not None:
+        faults.on_begin = lambda fault: warn(f"fault: {in_words(fault)}")
     accounts = [
         AccountSpec.made(number, simulation.seed, simulation.equity_usd) for number in range(1, simulation.accounts + 1)
     ]
@@ -83,6 +102,7 @@ async def serve(
         host=simulation.host,
         port=simulation.port,
         accounts=accounts,
+        faults=faults,
     ) as (host, port):
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         told(

@@ -32,6 +32,7 @@ def sim(
     start: Annotated[int | None, typer.Option("--start", help="its clock's first time, in ns (default: now)")] = None,
     accounts: Annotated[int, typer.Option("--accounts", min=0, max=1000, help="with keys to trade on it")] = 2,
     equity_usd: Annotated[float, typer.Option("--equity-usd", min=1, max=1e12, help="in each account")] = 10_000,
+    faults: Annotated[str, typer.Option("--faults", help="what goes wrong: a seed, or a script file (TOML)")] = "",
     as_json: AsJson = False,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
@@ -54,15 +55,16 @@ def sim(
         port=port,
         accounts=accounts,
         equity_usd=exact(equity_usd),
+        faults=faults,
     )
-    asked.scenario()  # what there is not is said before anything starts
+    asked.scenario(), asked.coming_faults()  # what there is not is said before anything starts
     run_until_done(_serve(asked, as_json, with_parent))
 
 
 async def _serve(asked: Simulation, as_json: bool, with_parent: bool) -> None:
     from bot.app.simulation import serve
 
-    await serve(asked, lambda address: _tell(address, as_json), lambda: _told_to_stop(with_parent))
+    await serve(asked, lambda address: _tell(address, as_json), lambda: _told_to_stop(with_parent), _warn)
 
 
 def _tell(address: Address, as_json: bool) -> None:
@@ -89,6 +91,10 @@ def _tell(address: Address, as_json: bool) -> None:
         f"BOT_VENUE__WS_URL={address.ws_url}; Ctrl-C ends it",
         flush=True,
     )
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _told_to_stop(with_parent: bool) -> asyncio.Future[None]:

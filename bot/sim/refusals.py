@@ -30,6 +30,10 @@ def bad_symbol() -> Refused:
     return Refused(-1121, "Invalid symbol.")
 
 
+def not_trading() -> Refused:
+    return Refused(-4108, "Symbol is on delivering or delivered or settling or closed or pre-trading.")
+
+
 def unknown_order() -> Refused:
     return Refused(-2013, "Order does not exist.")
 

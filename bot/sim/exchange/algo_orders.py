@@ -38,7 +38,7 @@ class AlgoOrders:
         """Nothing is reserved for it before its price comes. Raises Refused."""
         core, now_ms = self._core, self._core.now_ms()
         core.at(now_ms)
-        rules = core.rules(asked.symbol)
+        rules = core.rules_of_open(asked.symbol)
         if not asked.kind.conditional:
             raise Refused(-1116, "Invalid orderType.")
         check_form(asked, rules, now_ms)

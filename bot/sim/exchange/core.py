@@ -42,6 +42,7 @@ from bot.sim.refusals import (
     Refused,
     bad_symbol,
     not_at_once,
+    not_trading,
     nothing_to_cancel,
     nothing_to_reduce,
     over_leverage,
@@ -79,6 +80,8 @@ class ExchangeCore:
         fees: FeeParams | None = None,
     ) -> None:
         self.instruments = {coin.symbol: coin.instrument for coin in coins}
+        self.halted: set[str] = set()  # listed, but nobody may place an order
+        self.delisted: set[str] = set()
         self.views, self.now_ms = views, now_ms
         self.fees = fees or FeeParams()
         self.matching = Crossing(
@@ -114,16 +117,23 @@ class ExchangeCore:
         return exact(mark)
 
     def rules(self, symbol: str) -> Instrument:
-        if symbol not in self.instruments:
+        if symbol not in self.instruments or symbol in self.delisted:
             raise bad_symbol()
         return self.instruments[symbol]
+
+    def rules_of_open(self, symbol: str) -> Instrument:
+        """For who wants to place an order."""
+        rules = self.rules(symbol)
+        if symbol in self.halted:
+            raise not_trading()
+        return rules
 
     # --- orders ----------------------------------------------------------------------------------------------------
 
     def place(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
         """A LIMIT or MARKET order. Raises Refused."""
         self.at(self.now_ms())
-        rules = self.rules(asked.symbol)
+        rules = self.rules_of_open(asked.symbol)
         if asked.kind.conditional:
             raise Refused(
                 -4120,
@@ -264,7 +274,7 @@ class ExchangeCore:
     ) -> OrderRecord:
         """New price and total quantity of a resting limit."""
         self.at(self.now_ms())
-        order, rules = self.find(account, symbol, order_id, client_id), self.rules(symbol)
+        order, rules = self.find(account, symbol, order_id, client_id), self.rules_of_open(symbol)
         if not order.open:
             raise unknown_order()
         if order.kind is not Kind.LIMIT or order.buys is not buys:

@@ -14,6 +14,8 @@ from bot.sim.exchange.liquidation import Liquidator
 from bot.sim.refusals import Refused
 from bot.sim.server.coinglass import CoinGlassAnswers
 from bot.sim.server.deribit import DeribitAnswers
+from bot.sim.server.fault_answers import spoiling
+from bot.sim.server.faults import Faults, Parts
 from bot.sim.server.limits import Limits, refusal
 from bot.sim.server.market import SimMarket
 from bot.sim.server.past import Pasts
@@ -38,7 +40,12 @@ class Exchange:
 EXCHANGE = web.AppKey("exchange", Exchange)
 
 
-def make_app(market: SimMarket, limits: Limits | None = None, accounts: Iterable[AccountSpec] = ()) -> web.Application:
+def make_app(
+    market: SimMarket,
+    limits: Limits | None = None,
+    accounts: Iterable[AccountSpec] = (),
+    faults: Faults | None = None,
+) -> web.Application:
     """All routes over this market, which somebody else advances. Its listeners are in place before the first event."""
     limits = limits or Limits()
     pasts = Pasts(market.model.coins, market.scenario.start_ns // MS, market.scenario.seed)
@@ -50,12 +57,15 @@ def make_app(market: SimMarket, limits: Limits | None = None, accounts: Iterable
         core.open_account(each.name, [ApiKey(each.api_key, each.api_secret)], each.usd)
     streams = UserStreams(core)
     market.listeners += [core.on_event, streams.on_event]
-    exchange = Exchange(market, core, limits, Public(market, pasts, limits), Sockets(hub))
+    exchange = Exchange(market, core, limits, Public(market, pasts, limits, core), Sockets(hub))
     exchange.sockets.users = streams
-    app = web.Application(middlewares=[_unknown])
+    private = Private(core, limits, streams)
+    app = web.Application(middlewares=[_unknown, *([] if faults is None else [spoiling(faults)])])
+    if faults is not None:
+        faults.attach(Parts(market, core, exchange.public, private, exchange.sockets, streams))
     app[EXCHANGE] = exchange
     app.add_routes(exchange.public.routes())
-    app.add_routes(Private(core, limits, streams).routes())
+    app.add_routes(private.routes())
     app.add_routes(exchange.sockets.routes())
     app.add_routes(CoinGlassAnswers(market, pasts).routes())
     app.add_routes(DeribitAnswers(market).routes())

@@ -28,6 +28,7 @@ class SimMarket:
         self.books: Mapping[str, SimBook] = {symbol: SimBook(coin) for symbol, coin in self.coins.items()}
         self.listeners: list[Listener] = []
         self.told: dict[tuple[str, str], Told] = {}  # the newest of each, by name and key
+        self.of_mark: Callable[[Mark], Mark] | None = None  # what becomes of each mark before anybody sees it
         self.at_ms = 0  # of the last event
         self.events = 0
         self._coming = self.model.events()
@@ -60,6 +61,8 @@ class SimMarket:
             elif kind is Trade:
                 books[event.symbol].traded(event)  # type: ignore[union-attr, arg-type]
             elif kind is Mark:
+                if self.of_mark is not None:
+                    event = self.of_mark(event)  # type: ignore[arg-type]
                 books[event.symbol].marked(event)  # type: ignore[union-attr, arg-type]
             elif kind is Told:
                 self.told[event.name, event.key] = event  # type: ignore[union-attr, assignment]

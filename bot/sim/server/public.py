@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from aiohttp import web
 
+from bot.domain.instrument import Instrument
 from bot.domain.values import Side
 from bot.sim.events import Rung, Trade
-from bot.sim.refusals import Refused
+from bot.sim.exchange.core import ExchangeCore
+from bot.sim.refusals import Refused, bad_symbol
 from bot.sim.scenario import Coin
 from bot.sim.server.limits import Limits, answer, refusal
 from bot.sim.server.market import SimBook, SimMarket
@@ -75,8 +77,9 @@ class _Route(NamedTuple):
 class Public:
     """`pasts` are by symbol, and follow the market."""
 
-    def __init__(self, market: SimMarket, pasts: Mapping[str, Past], limits: Limits) -> None:
-        self.market, self.pasts, self.limits = market, pasts, limits
+    def __init__(self, market: SimMarket, pasts: Mapping[str, Past], limits: Limits, core: ExchangeCore) -> None:
+        self.market, self.pasts, self.limits, self._core = market, pasts, limits, core
+        self.clock_off_ms = 0  # what the venue's clock is wrong by
 
     async def handle(self, request: web.Request) -> web.Response:
         route, address = ROUTES[request.path], request.remote or "?"
@@ -95,10 +98,13 @@ class Public:
     # --- the market itself ---
 
     def time(self, query: Query) -> Any:
-        return {"serverTime": self.market.now_ms()}
+        return {"serverTime": self.market.now_ms() + self.clock_off_ms}
 
     def exchange_info(self, query: Query) -> Any:
-        return {**self._exchange_info, "serverTime": self.market.now_ms()}
+        return {**self._exchange_info, **self.time(query)}
+
+    def listing_changed(self) -> None:
+        self.__dict__.pop("_exchange_info", None)
 
     @cached_property
     def _exchange_info(self) -> dict[str, Any]:
@@ -118,7 +124,7 @@ class Public:
             ],
             "exchangeFilters": [],
             "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
-            "symbols": [_listing(coin) for coin in self.market.coins.values()],
+            "symbols": [self._listing(coin) for coin in self._listed()],
         }
 
     def depth(self, query: Query) -> Any:
@@ -156,7 +162,7 @@ class Public:
     def premium_index(self, query: Query) -> Any:
         if query.has("symbol"):
             return self._premium(self._coin(query))
-        return [self._premium(coin) for coin in self.market.coins.values()]
+        return [self._premium(coin) for coin in self._listed()]
 
     def _premium(self, coin: Coin) -> dict[str, Any]:
         mark = self._book(coin).told_mark
@@ -174,7 +180,7 @@ class Public:
 
     def funding_rate(self, query: Query) -> Any:
         limit = query.whole("limit", 100, 1, 1000)
-        coins = [self._coin(query)] if query.has("symbol") else list(self.market.coins.values())
+        coins = [self._coin(query)] if query.has("symbol") else self._listed()
         rows = [(coin, *paid) for coin in coins for paid in self.pasts[coin.symbol].fundings]
         rows.sort(key=lambda row: row[1])
         return [
@@ -294,9 +300,15 @@ class Public:
 
     def _coin(self, query: Query) -> Coin:
         coin = self.market.coins.get(query.text("symbol"))
-        if coin is None:
-            raise Refused(-1121, "Invalid symbol.")
+        if coin is None or coin.symbol in self._core.delisted:
+            raise bad_symbol()
         return coin
+
+    def _listed(self) -> list[Coin]:
+        return [coin for symbol, coin in self.market.coins.items() if symbol not in self._core.delisted]
+
+    def _listing(self, coin: Coin) -> dict[str, Any]:
+        return _listing(coin, self._core.instruments[coin.symbol], trading=coin.symbol not in self._core.halted)
 
     def _book(self, coin: Coin) -> SimBook:
         return self.market.books[coin.symbol]
@@ -304,7 +316,7 @@ class Public:
     def _one_or_all(self, query: Query, one: Callable[[Coin], dict[str, Any]]) -> Any:
         if query.has("symbol"):
             return one(self._coin(query))
-        return [one(coin) for coin in self.market.coins.values()]
+        return [one(coin) for coin in self._listed()]
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -396,31 +408,30 @@ def _span(query: Query, rows: Iterable[T], at_ms: Callable[[T], int], limit: int
     return list(islice(within, limit)) if start_ms else list(within)[-limit:]
 
 
-def _listing(coin: Coin) -> dict[str, Any]:
-    rules = coin.instrument
+def _listing(coin: Coin, rules: Instrument, *, trading: bool) -> dict[str, Any]:
 
     def places(unit: Decimal) -> int:
         return max(0, -int(unit.normalize().as_tuple().exponent))
 
     def lots(kind: str, most: Decimal) -> dict[str, Any]:
-        sizes = {"minQty": f"{rules.min_quantity:f}", "maxQty": f"{most:f}", "stepSize": f"{coin.step:f}"}
+        sizes = {"minQty": f"{rules.min_quantity:f}", "maxQty": f"{most:f}", "stepSize": f"{rules.step:f}"}
         return {"filterType": kind, **sizes}
 
-    top, bottom = f"{coin.tick * 10**9:f}", f"{coin.tick:f}"
+    top, bottom = f"{rules.tick * 10**9:f}", f"{rules.tick:f}"
     return {
         "symbol": coin.symbol,
         "pair": coin.symbol,
         "contractType": "PERPETUAL",
         "deliveryDate": 4_133_404_800_000,
         "onboardDate": 1_569_398_400_000,
-        "status": "TRADING",
+        "status": "TRADING" if trading else "SETTLING",
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": coin.base,
         "quoteAsset": "USDT",
         "marginAsset": "USDT",
-        "pricePrecision": places(coin.tick),
-        "quantityPrecision": places(coin.step),
+        "pricePrecision": places(rules.tick),
+        "quantityPrecision": places(rules.step),
         "baseAssetPrecision": 8,
         "quotePrecision": 8,
         "underlyingType": "COIN",

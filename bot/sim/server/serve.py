@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -13,6 +13,7 @@ from bot.runtime.clock import ScaledClock
 from bot.sim.exchange.account import AccountSpec
 from bot.sim.scenario import Scenario
 from bot.sim.server.app import make_app
+from bot.sim.server.faults import Faults
 from bot.sim.server.market import SimMarket
 
 TICK_S = 0.005
@@ -26,6 +27,36 @@ async def play(market: SimMarket) -> None:
         await asyncio.sleep(0 if more else TICK_S)
 
 
+class _Door:
+    """The listening socket, which a fault shuts: then connections are refused, and those that are there go on."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+        self._runner, self._host, self._port = runner, host, port
+        self._last: asyncio.Task[None] | None = None
+
+    def shut(self) -> None:
+        self._then(self._shut)
+
+    def open(self) -> None:
+        self._then(self._open)
+
+    def _then(self, act: Callable[[], Awaitable[None]]) -> None:
+        self._last = asyncio.create_task(self._after(self._last, act), name="door")
+
+    async def _after(self, last: asyncio.Task[None] | None, act: Callable[[], Awaitable[None]]) -> None:
+        if last is not None:
+            await asyncio.wait([last])
+        await act()
+
+    async def _shut(self) -> None:
+        for site in list(self._runner.sites):
+            await site.stop()
+
+    async def _open(self) -> None:
+        if not self._runner.sites:
+            await web.TCPSite(self._runner, self._host, self._port, reuse_address=True).start()
+
+
 @contextlib.asynccontextmanager
 async def serving(
     scenario: Scenario,
@@ -35,20 +66,23 @@ async def serving(
     host: str = "127.0.0.1",
     port: int = 0,
     accounts: Iterable[AccountSpec] = (),
+    faults: Faults | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """The host and port it listens on. What happened between the scenario's start and `origin_ns` has happened by then; from then on
     its clock runs `speed` times as fast as the wall."""
     clock: ScaledClock | None = None
     market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns())
-    app = make_app(market, accounts=accounts)
+    app = make_app(market, accounts=accounts, faults=faults)
     market.advance(origin_ns // MS)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
+        address = runner.addresses[0]
+        if faults is not None:
+            faults.door = _Door(runner, host, address[1])
         clock = ScaledClock(origin_ns, speed)
         player = asyncio.create_task(play(market), name="market")
-        address = runner.addresses[0]
         try:
             yield address[0], address[1]
         finally:

@@ -44,12 +44,29 @@ class UserStreams(Protocol):
     def remove(self, box: Box, name: str) -> None: ...
 
 
+class Tamper(Protocol):
+    """What may happen to what a socket is told."""
+
+    def frames(self, box: Box, stream: str, body: bytes) -> list[bytes]:
+        """What is sent instead, now."""
+        ...
+
+    def silent(self, box: Box) -> bool:
+        """Not even answers are sent."""
+        ...
+
+    def deaf(self, box: Box) -> bool:
+        """Pings are not answered."""
+        ...
+
+
 class Sockets:
-    """`users` is set by whoever has accounts."""
+    """`users` is set by whoever has accounts, `tamper` by whoever wants faults."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.users: UserStreams | None = None
+        self.tamper: Tamper | None = None
         self.clients: set[Box] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -59,11 +76,11 @@ class Sockets:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         path, query = request.match_info.get("path"), request.query
         named = request.match_info.get("streams") or query.get("streams") or query.get("listenKey", "")
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=MOST_BYTES)
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=MOST_BYTES, autoping=False)
         if not socket.can_prepare(request):
             return web.Response(status=400, text="Bad Request")
         await socket.prepare(request)
-        box = Box(socket, path, wrapped=request.path.endswith("/stream"))
+        box = Box(socket, path, self.tamper, wrapped=request.path.endswith("/stream"))
         self.clients.add(box)
         writer = asyncio.ensure_future(box.write())
         try:
@@ -82,6 +99,10 @@ class Sockets:
         loop = asyncio.get_running_loop()
         asked: deque[float] = deque(maxlen=MOST_REQUESTS_S)
         async for message in box.socket:
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                if message.type is WSMsgType.PING and not (box.tamper and box.tamper.deaf(box)):
+                    await box.socket.pong(message.data)
+                continue
             now_s = loop.time()
             if len(asked) == MOST_REQUESTS_S and now_s - asked[0] < 1.0:
                 await box.socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Too many requests")
@@ -148,23 +169,30 @@ class Sockets:
 class Box:
     """What waits for one client. `wrapped`: events say of which stream they are."""
 
-    def __init__(self, socket: web.WebSocketResponse, path: str | None, *, wrapped: bool) -> None:
-        self.socket, self.path, self.wrapped = socket, path, wrapped
+    def __init__(
+        self, socket: web.WebSocketResponse, path: str | None, tamper: Tamper | None, *, wrapped: bool
+    ) -> None:
+        self.socket, self.path, self.tamper, self.wrapped = socket, path, tamper, wrapped
         self.streams: set[str] = set()
         self._waiting: list[bytes] = []
         self._filled = asyncio.Event()
 
     def put(self, stream: str, body: bytes) -> None:
+        for each in (body,) if self.tamper is None else self.tamper.frames(self, stream, body):
+            self.send(stream, each)
+
+    def send(self, stream: str, body: bytes) -> None:
         self._add(b'{"stream":"%b","data":%b}' % (stream.encode(), body) if self.wrapped else body)
 
     def say(self, answer: dict[str, Any]) -> None:
-        self._add(orjson.dumps(answer))
+        if self.tamper is None or not self.tamper.silent(self):
+            self._add(orjson.dumps(answer))
 
     def _add(self, raw: bytes) -> None:
         self._waiting.append(raw)
         self._filled.set()
         if len(self._waiting) > MOST_WAITING:
-            self._abort()
+            self.abort()
 
     async def write(self) -> None:
         """Until the client is gone."""
@@ -176,7 +204,7 @@ class Box:
                 for raw in waiting:
                     await self.socket.send_frame(raw, WSMsgType.TEXT)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
         request = self.socket._req
         if request is not None and request.transport is not None:
             request.transport.abort()

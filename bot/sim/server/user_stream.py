@@ -89,6 +89,10 @@ class UserStreams:
                 self.expire(stream.account, event.ms)
                 return
 
+    def expire_all(self, ms: int) -> None:
+        for account in list(self._by_account):
+            self.expire(account, ms)
+
     def expire(self, account: str, ms: int) -> None:
         """The key is no good any more, and whoever listens is told."""
         stream = self._by_account.pop(account)

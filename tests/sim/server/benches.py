@@ -20,6 +20,7 @@ from bot.sim.exchange.account import AccountSpec
 from bot.sim.presets import preset
 from bot.sim.scenario import Scenario
 from bot.sim.server.app import EXCHANGE, Exchange, make_app
+from bot.sim.server.faults import Faults
 from bot.sim.server.limits import Limits
 from bot.sim.server.market import SimMarket
 from bot.sim.server.serve import play
@@ -69,12 +70,17 @@ ACCOUNTS = [AccountSpec.made(number, 5, Decimal(100_000)) for number in (1, 2)]
 
 @asynccontextmanager
 async def bench(
-    symbols: int = 2, seed: int = 5, seconds: float = 65.0, per_minute: int = 10**9, events: list[Event] | None = None
+    symbols: int = 2,
+    seed: int = 5,
+    seconds: float = 65.0,
+    per_minute: int = 10**9,
+    events: list[Event] | None = None,
+    faults: Faults | None = None,
 ) -> AsyncIterator[Bench]:
     """After so many seconds of its market."""
     CLOCK[0] = START_MS
     market = SimMarket(scenario(symbols, seed), lambda: CLOCK[0] * MS)
-    app = make_app(market, Limits(per_minute), ACCOUNTS)
+    app = make_app(market, Limits(per_minute), ACCOUNTS, faults)
     if events is not None:
         market.listeners.append(events.append)
     async with listening(app) as url, aiohttp.ClientSession() as session:
