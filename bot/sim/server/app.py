@@ -35,6 +35,7 @@ class Exchange:
     limits: Limits
     public: Public
     sockets: Sockets
+    faults: Faults | None = None
 
 
 EXCHANGE = web.AppKey("exchange", Exchange)
@@ -57,7 +58,7 @@ def make_app(
         core.open_account(each.name, [ApiKey(each.api_key, each.api_secret)], each.usd)
     streams = UserStreams(core)
     market.listeners += [core.on_event, streams.on_event]
-    exchange = Exchange(market, core, limits, Public(market, pasts, limits, core), Sockets(hub))
+    exchange = Exchange(market, core, limits, Public(market, pasts, limits, core), Sockets(hub), faults)
     exchange.sockets.users = streams
     private = Private(core, limits, streams)
     app = web.Application(middlewares=[_unknown, *([] if faults is None else [spoiling(faults)])])

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from bot.sim.faults import ANSWERS, Fault, Kind
 from bot.sim.server.faults import Active, Faults
+from bot.sim.server.form import body_of
 from bot.sim.server.limits import answer
 from bot.sim.server.sockets import Handler
 
@@ -69,7 +70,7 @@ async def _meets(fault: Fault, request: web.Request) -> bool:
 
 
 async def _symbol(request: web.Request) -> str:
-    body = await request.text() if request.can_read_body else ""
+    body = (await body_of(request)).decode(errors="replace")
     return request.query.get("symbol") or dict(parse_qsl(body)).get("symbol", "")
 
 

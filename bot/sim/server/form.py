@@ -8,14 +8,28 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import orjson
+from aiohttp import web
 
 from bot.sim.exchange.records import Kind, NewOrder, SelfTrade, Tif, Working
 from bot.sim.refusals import Refused, invalid, missing
 from bot.sim.server.public import Query
 
 E = TypeVar("E", bound=StrEnum)
+MOST_BYTES = 1 << 16
 MOST_IN_BATCH = 5
+_BODY = web.RequestKey("body", bytes)
 _LONGEST_NUMBER = 40
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The body, or a little more than the first `MOST_BYTES` of it. May be asked for more than once."""
+    if _BODY not in request:
+        parts, size = [], 0
+        while size <= MOST_BYTES and (part := await request.content.read(MOST_BYTES + 1 - size)):
+            parts.append(part)
+            size += len(part)
+        request[_BODY] = b"".join(parts)
+    return request[_BODY]
 
 
 class Form(Query):

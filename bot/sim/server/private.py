@@ -17,13 +17,12 @@ from bot.sim.exchange.ledger import Income
 from bot.sim.exchange.records import OrderRecord
 from bot.sim.refusals import Refused, invalid, missing, unknown_order
 from bot.sim.server import private_wire as wire
-from bot.sim.server.form import MOST_IN_BATCH, Form, algo_order, form_of, plain_order
+from bot.sim.server.form import MOST_BYTES, MOST_IN_BATCH, Form, algo_order, body_of, form_of, plain_order
 from bot.sim.server.limits import Limits, OrderLimits, answer, refusal
 from bot.sim.server.signing import account_of, check_signature
 from bot.sim.server.user_stream import UserStreams
 
 T = TypeVar("T")
-MOST_BYTES = 1 << 16
 _DONE = {"code": 200, "msg": "success"}
 _UNFILLED = {"status": "NEW", "avgPrice": "0.00", "executedQty": "0", "cumQty": "0", "cumQuote": "0"}
 _ALL_DONE = {"code": 200, "msg": "The operation of cancel all open order is done."}
@@ -327,7 +326,7 @@ async def _form(request: web.Request) -> tuple[Form, str, str]:
     if length is not None and length > MOST_BYTES:
         raise Refused(-1101, "Too many parameters; expected '0' and received '1'.", 413)
     try:
-        body = (await request.content.read(MOST_BYTES + 1)).decode()
+        body = (await body_of(request)).decode()
         pairs = parse_qsl(query_string, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True)
     except (UnicodeDecodeError, ValueError):
         raise Refused(-1100, "Illegal characters found in a parameter.") from None

@@ -110,13 +110,13 @@ async def test_a_corrupt_number_is_wrong_but_in_form() -> None:
         on.market.listeners.append(made.append)
         on.move(5)
         told = await drained(socket)
-        prices = [float(e.ticks * on.market.coins["BTCUSDT"].tick) for e in made if _is_trade(e)]
+        prices = [
+            float(e.ticks * on.market.coins["BTCUSDT"].tick)
+            for e in made
+            if isinstance(e, Trade) and e.symbol == "BTCUSDT"
+        ]
         assert decode(orjson.dumps(told[0])) is not None and float(told[0]["p"]) != prices[0]
         assert [float(each["p"]) for each in told[1:]] == prices[1:]
-
-
-def _is_trade(event: Event) -> bool:
-    return isinstance(event, Trade) and event.symbol == "BTCUSDT"
 
 
 @pytest.mark.parametrize("path", ["/ws", "/stream"])
@@ -242,13 +242,13 @@ async def test_a_fill_is_not_told_or_told_twice(kind: str, updates: int) -> None
 
 
 async def test_a_fill_is_told_late() -> None:
-    async with faulty(fault("delay", stream="user", ms=2000, seconds=5)) as on:
-        async with listening(on, f"/ws/{await start(on)}") as ear:
-            await done(on, "POST", ORDER, **BUY)
-            await ear.socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
-            assert (await ear.socket.receive_json(timeout=5))["id"] == 2
-            on.move(2.1)
-            await ear.until("ORDER_TRADE_UPDATE", 2)
+    lag = fault("delay", stream="user", ms=2000, seconds=5)
+    async with faulty(lag) as on, listening(on, f"/ws/{await start(on)}") as ear:
+        await done(on, "POST", ORDER, **BUY)
+        await ear.socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
+        assert (await ear.socket.receive_json(timeout=5))["id"] == 2
+        on.move(2.1)
+        await ear.until("ORDER_TRADE_UPDATE", 2)
 
 
 async def test_a_listen_key_ends_before_its_time() -> None:
