@@ -114,7 +114,7 @@ class Faults:
             self.active.remove(each)
             self._changed(each.fault)
         while self._next is not None and self._at_ms(self._next) <= now_ms:
-            self._begin(self._next, now_ms)
+            self.begin(self._next, now_ms)
             self._next = next(self._coming, None)
         while self._late and self._late[0][0] <= now_ms:
             heapq.heappop(self._late)[2]()
@@ -131,7 +131,8 @@ class Faults:
     def _at_ms(self, fault: Fault) -> int:
         return self._origin_ms + round(fault.at_s * 1000)
 
-    def _begin(self, fault: Fault, now_ms: int) -> None:
+    def begin(self, fault: Fault, now_ms: int) -> None:
+        """Now, whenever it was meant to; `seconds` count from when it was."""
         self.on_begin(fault)
         if fault.kind in CUTS:
             self._cut(fault)

@@ -91,14 +91,14 @@ async def bench(
 
 @asynccontextmanager
 async def live(
-    symbols: int = 2, seed: int = 5, now_ns: Callable[[], int] | None = None
+    symbols: int = 2, seed: int = 5, now_ns: Callable[[], int] | None = None, faults: Faults | None = None
 ) -> AsyncIterator[tuple[Exchange, web.Application]]:
     """A market whose clock runs by itself, as fast as the wall's or as `now_ns`; to be served by whoever asks."""
     clock = now_ns or ScaledClock((START_MS + 65_000) * MS, 1.0).now_ns
     start_ms = clock() // MS - 60_000
     made = structs.replace(scenario(symbols, seed), start_ns=(start_ms - start_ms % 300_000) * MS)
     market = SimMarket(made, clock)
-    app = make_app(market, Limits(10**9), ACCOUNTS)
+    app = make_app(market, Limits(10**9), ACCOUNTS, faults)
     market.advance(market.now_ms())
     player = asyncio.create_task(play(market))
     try:
