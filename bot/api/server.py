@@ -25,6 +25,7 @@ from bot.api.cockpit import HEADERS, Cockpit
 from bot.api.description import description
 from bot.api.ledger import LiveLedger
 from bot.api.metrics import CONTENT_TYPE, metrics
+from bot.api.readiness import NO_PAUSE_S, not_alive
 from bot.api.requests import ApplyBody, BlockBody, CloseBody, SignalRequest, StopBody, UndoBody, body_of
 from bot.api.snapshot import Live
 from bot.domain.errors import ConfigError, JournalError
@@ -190,15 +191,26 @@ class ApiServer:
         live, pages = self._live, 0 if self._cockpit is None else self._cockpit.watching
         page = {"pages": pages, "failures": self._access.failures}
         stats = self._journal.stats()
-        text = await live.engine.inspect(lambda: metrics(live.status(), live.health(stats), live.ages(), page))
+
+        def look() -> str:
+            problems = len(live.not_ready(stats))
+            return metrics(live.status(), live.health(stats), live.ages(), page, live.tally, problems)
+
+        text = await live.engine.inspect(look)
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _livez(self, request: web.Request) -> web.Response:
-        return _json({"alive": True})
+        problems = not_alive(self._journal.stats())
+        return _json({"alive": not problems, "problems": problems}, status=503 if problems else 200)
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        ready = await self._live.engine.inspect(lambda: self._live.view.state == "ACTIVE")
-        return _json({"ready": ready}, status=200 if ready else 503)
+        stats = self._journal.stats()
+        try:
+            async with asyncio.timeout(NO_PAUSE_S):
+                problems = await self._live.engine.inspect(lambda: self._live.not_ready(stats))
+        except TimeoutError:
+            problems = [f"the engine has been in one frame for over {NO_PAUSE_S:g} s"]
+        return _json({"ready": not problems, "problems": problems}, status=503 if problems else 200)
 
     # --- the page ---
 

@@ -7,18 +7,20 @@ left in the hold) on top of what the journal's projection says.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
+from bot.api.readiness import not_ready
+from bot.api.tally import Tally
 from bot.domain.events import rounded, text
 from bot.domain.instrument import exact
 from bot.domain.ports import MarketView
 from bot.domain.values import NS, Side
 from bot.journal.projection import Projection
+from bot.journal.writer import JournalStats
 from bot.market.book import BUCKET_BPS, Steps
 from bot.market.readings import SOURCES
 from bot.runtime.engine import Engine
@@ -27,6 +29,7 @@ from bot.runtime.intake import Intake
 from bot.runtime.view import LiveView
 from bot.trading.portfolio import Portfolio
 from bot.trading.position import Position
+from bot.trading.risk import RiskParams
 from bot.trading.state import Cause, State
 
 
@@ -45,6 +48,8 @@ class Live:
     providers: Callable[[], list[dict[str, Any]]] = list  # what each provider of readings answers
     loop_lag: Callable[[], dict[str, float] | None] = lambda: None  # in ms, of the last minute
     learning: Callable[[], dict[str, Any]] = dict  # where the learning desk stands
+    tally: Tally = field(default_factory=Tally)
+    risk: RiskParams = field(default_factory=RiskParams)
 
     def status(self) -> dict[str, Any]:
         waiting = self.inbox.depths()
@@ -103,6 +108,7 @@ class Live:
             "book_age_s": _seconds(market.book_age_ns(now_ns)),
             "trade_age_s": _seconds(market.trade_age_ns(now_ns)),
             "stamped_ahead_s": _seconds(market.stamped_ahead_ns),
+            "resyncs": self.tally.lost_books(self.view.instrument(instrument).unified),
             **({"depth": _depth(market, depth)} if depth else {}),
         }
 
@@ -157,13 +163,35 @@ class Live:
             )
         return rows
 
-    def health(self, journal: Struct) -> dict[str, Any]:
+    def not_ready(self, journal: JournalStats) -> list[str]:
+        """Why no entry may be made now."""
+        return not_ready(self.status(), journal, self.loop_lag(), self.risk)
+
+    def unprotected(self) -> dict[str, float]:
+        """Seconds since when the position of a symbol has had no stop at the venue."""
+        gaps = self.tally.unprotected(self.engine.now_ns)
+        bare = [each for each in self.portfolio.positions() if each.stop_price is None]
+        symbols = {self.view.instrument(each.instrument).unified: each.opened_ns for each in bare}
+        return {symbol: gaps.get(symbol, (self.engine.now_ns - since) / NS) for symbol, since in symbols.items()}
+
+    def _budgets(self, providers: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
+        """Calls and orders of the last minute, and how many may be."""
+        orders = self.portfolio.orders_last_minute(self.engine.now_ns)
+        told = {"orders": {"used": orders, "allowed": self.risk.orders_per_minute}}
+        for provider in providers:
+            if "calls" in provider:
+                calls = provider["calls"]
+                told[provider["provider"]] = {"used": calls["spent"], "allowed": calls["allowed"]}
+        return told
+
+    def health(self, journal: JournalStats) -> dict[str, Any]:
         """`journal`: the writer's own account of itself."""
         status = self.status()
         kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
         shown = {key: status[key] for key in kept if key in status}
-        told = {"journal": msgspec.to_builtins(journal), "loop_lag_ms": self.loop_lag(), "providers": self.providers()}
-        return {**shown, **told}
+        providers = self.providers()
+        told = {"journal": msgspec.to_builtins(journal), "loop_lag_ms": self.loop_lag(), "providers": providers}
+        return {**shown, **told, "budgets": self._budgets(providers), "unprotected": self.unprotected()}
 
     def all_readings(self) -> list[dict[str, Any]]:
         """Of every symbol, with each source."""

@@ -22,6 +22,7 @@ from bot.api.access import Access
 from bot.api.answers import Answers
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
+from bot.api.tally import Tally
 from bot.app.cockpit import CockpitParts
 from bot.app.connections import SIM, TAPE
 from bot.app.kept_readings import KeptReadings
@@ -184,14 +185,16 @@ class _Earlier:
     projection: Projection
     answers: Answers
     past: Past
+    tally: Tally
 
     @classmethod
     async def read(cls, journal: Journal) -> _Earlier:
-        earlier = cls(Projection(), Answers(), Past())
+        earlier = cls(Projection(), Answers(), Past(), Tally())
         async for events in pages(journal):
             for event in events:
                 earlier.projection.apply(event)
                 earlier.past.apply(event)
+            earlier.tally.on_events(events)
             earlier.answers.on_events(events)  # a signal's id that was used then is a repeated one now
         return earlier
 
@@ -226,6 +229,7 @@ class _Session:
             unfollowed=unfollowed_of(played, instruments),
             observers=(
                 *(folding(self._projection), self._digest.update, self._answers.on_events, logs.on_events),
+                earlier.tally.on_events,
                 *((played.on_events,) if isinstance(played, PublicMarket) else ()),
             ),
             trades_of=earlier.past.life if rehearses(start, earlier.past, settings.symbols) else None,
@@ -247,6 +251,8 @@ class _Session:
             providers=lambda: [] if self._providers is None else self._providers.answer(),
             loop_lag=self._lag.answer,
             learning=lambda: parts.learning.answer(parts.engine.now_ns),
+            tally=earlier.tally,
+            risk=settings.risk,
         )
         self._providers: Providers | None = None
         self._kept: KeptReadings | None = None

@@ -45,12 +45,15 @@ _INSERT = f"INSERT INTO event ({COLUMNS}, hash) VALUES ({', '.join('?' * 13)})"
 
 
 class JournalStats(Struct, frozen=True, kw_only=True):
-    """`depth` is how many events are not committed yet, `high_water` the most that ever were."""
+    """`depth` is how many events are not committed yet, `high_water` the most that ever were; `behind_s` how long the oldest of
+    them has waited (at least), `running` whether the writer's thread is there."""
 
     depth: int
     high_water: int
     last_commit_ms: float | None
     failure: str | None
+    behind_s: float = 0.0
+    running: bool = True
 
 
 class _Waiter(Struct, frozen=True):
@@ -86,6 +89,7 @@ class Journal:
         self._reads: deque[_Read] = deque()
         self._depth = 0
         self._high_water = 0
+        self._waiting_since_s = 0.0  # the oldest event that is not committed; means nothing without one
         self._last_commit_ms: float | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -124,6 +128,8 @@ class Journal:
             if depth > self._bound:
                 raise JournalError(f"the journal's queue is full: {depth} events wait for the disk, {self._bound} may")
             self.last_seq = _rising(rows, self.last_seq)
+            if not self._depth:
+                self._waiting_since_s = perf_counter()
             self._queue.extend(rows)
             self._depth = depth
             self._high_water = max(self._high_water, depth)
@@ -168,6 +174,8 @@ class Journal:
                 high_water=self._high_water,
                 last_commit_ms=self._last_commit_ms,
                 failure=self.failure,
+                behind_s=perf_counter() - self._waiting_since_s if self._depth else 0.0,
+                running=self._thread.is_alive(),
             )
 
     def close(self, deadline_s: float = 5.0) -> None:
@@ -211,7 +219,7 @@ class Journal:
         if batch:
             started = perf_counter()
             self._commit(batch)
-            self._announce(batch, (perf_counter() - started) * 1000)
+            self._announce(batch, started)
         for _ in range(asked):
             self._answer(self._reads[0])  # listed until answered, so that `_end` finds it
             self._reads.popleft()
@@ -229,11 +237,13 @@ class Journal:
         execute("COMMIT")
         self._hash = previous
 
-    def _announce(self, batch: Sequence[Row], took_ms: float) -> None:
+    def _announce(self, batch: Sequence[Row], started_s: float) -> None:
+        """What came since then waits since then, at most."""
         with self._wake:
             self._committed_seq = batch[-1][_SEQ]
             self._depth -= len(batch)
-            self._last_commit_ms = took_ms
+            self._last_commit_ms = (perf_counter() - started_s) * 1000
+            self._waiting_since_s = started_s
             due = [waiter for waiter in self._waiters if waiter.seq <= self._committed_seq]
             if due:
                 self._waiters = [waiter for waiter in self._waiters if waiter.seq > self._committed_seq]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bot.api.cockpit import CLIENTS
-from bot.api.metrics import metrics
-from tests.e2e.running import PATIENCE_S, SYMBOL, Engine, Json, until
+from tests.api.test_metrics import parsed, value
+from tests.e2e.running import PATIENCE_S, SYMBOL, Engine, until
 
 ASKED = {"/api/why": "?q=nothing", "/ws": None}  # a query without which there is no answer; no plain request
 
@@ -75,24 +75,24 @@ def test_it_names_the_fields_of_a_signal(engine: Engine) -> None:
 def test_metrics_are_what_status_says(engine: Engine) -> None:
     connection = http.client.HTTPConnection(engine.host, engine.port, timeout=PATIENCE_S)
     connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
+    families = parsed(connection.getresponse().read().decode())
     connection.close()
-    figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    assert figures['engine_trading_state{state="ACTIVE"}'] == "1"
-    assert figures['engine_trading_state{state="HALTED"}'] == "0"
-    assert 9_000 < float(figures['engine_equity{unit="usd"}']) < 11_000
-    assert 0 <= float(figures[f'engine_feed_age_seconds{{stream="{SYMBOL} book"}}']) < 60
-    assert "None" not in " ".join(lines)
+    assert value(families, "trading_state", state="ACTIVE") == 1
+    assert value(families, "trading_state", state="HALTED") == 0
+    assert 9_000 < (value(families, "equity", unit="usd") or 0) < 11_000
+    assert 0 <= (value(families, "feed_age_seconds", symbol=SYMBOL, feed="book") or 0) < 60
+    assert value(families, "positions_unprotected", symbol=SYMBOL) == 0
+    assert (value(families, "rate_budget_left", budget="orders") or 0) > 0
 
 
-def test_a_feed_that_never_spoke_has_no_age_and_a_name_cannot_break_out() -> None:
-    status: Json = {"state": "ACTIVE", "equity_usd": "1", "open_risk_usd": "0", "open_positions": 0}
-    status |= {"working_orders": 0, "frames": 0, "bad_frames": 0, "lanes": {"account": 0, "data": 0}, "events": {}}
-    health: Json = {"journal": {"depth": 0, "last_commit_ms": 2.0, "failure": None}, "loop_lag_ms": None}
-    text = metrics(status, health, {"never": None, 'a"b\\\n': 1.5}, {"pages": 0, "failures": 0})
-    assert "never" not in text and "loop_lag" not in text
-    assert 'engine_feed_age_seconds{stream="a\\"b\\\\\\n"} 1.5\n' in text
-    assert "engine_journal_commit_seconds 0.002\n" in text
+def test_it_is_alive_and_ready_and_says_why_when_it_is_not(engine: Engine) -> None:
+    assert engine.get("/livez") == {"alive": True, "problems": []}
+    until(lambda: engine.request("GET", "/readyz").status == 200, "a fresh book")
+    engine.post("/api/pause")
+    refused = engine.get("/readyz", expect=503)
+    assert refused["ready"] is False and "REDUCING" in refused["problems"][0]
+    engine.post("/api/resume")
+    until(lambda: engine.request("GET", "/readyz").status == 200, "the resume")
 
 
 def test_a_hundred_sockets_leave_the_engine_as_it_was(engine: Engine) -> None:

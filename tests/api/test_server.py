@@ -24,7 +24,7 @@ LOOKING = (
     *("/api/status", "/api/positions", "/api/orders", "/api/signals", "/api/readings", "/api/health", "/api/events"),
     *("/api/guards", "/api/guards?by=strategy,symbol,direction&window=7d"),
     *("/api/depth", "/api/learning", "/api/chart", "/api/equity"),
-    *("/livez", "/readyz", "/healthz", f"/api/why?q={SYMBOL}"),
+    *("/livez", f"/api/why?q={SYMBOL}"),
 )
 
 
@@ -62,6 +62,12 @@ def flat(engine: Engine) -> Engine:
 @pytest.mark.parametrize("path", LOOKING)
 def test_looking_needs_no_token(engine: Engine, path: str) -> None:
     engine.get(path)
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/healthz"])
+def test_asking_whether_it_is_ready_needs_no_token(engine: Engine, path: str) -> None:
+    answer = engine.request("GET", path)
+    assert (answer.status == 200) is answer.body["ready"] is (answer.body["problems"] == [])
 
 
 def test_status_tells_what_is_played_and_how_it_stands(engine: Engine) -> None:
@@ -272,7 +278,7 @@ def test_the_same_idea_twice_at_once_is_taken_once(flat: Engine) -> None:
 
 def test_a_pause_refuses_entries_and_a_resume_ends_it(flat: Engine) -> None:
     assert flat.post("/api/pause") == Answer(202, {"accepted": True})
-    until(lambda: flat.request("GET", "/readyz") == Answer(503, {"ready": False}), "the pause")
+    assert flat.get("/readyz", expect=503)["problems"][0] == "state is REDUCING: paused by operator"
     refused = flat.signal("while-paused", "short").body
     assert (refused["allowed"], refused["blocker"]) == (False, "risk_limits")
     reason = verdicts(flat, refused["signal_id"])["risk_limits"]["reason"]
@@ -283,7 +289,7 @@ def test_a_pause_refuses_entries_and_a_resume_ends_it(flat: Engine) -> None:
     assert flat.post("/api/resume").status == 202
     allowed = flat.signal("after-it", "short").body
     assert (allowed["allowed"], allowed["blocker"]) == (True, None)
-    assert flat.get("/readyz") == {"ready": True}
+    until(lambda: flat.request("GET", "/readyz") == Answer(200, {"ready": True, "problems": []}), "the resume")
 
 
 def test_a_blocked_symbol_takes_no_entries_and_status_says_so(flat: Engine) -> None:

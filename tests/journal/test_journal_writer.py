@@ -73,12 +73,14 @@ async def test_what_waits_for_a_commit_shares_the_next_one(tmp_path: Path, monke
     assert commit.reached.wait(60)
     for seq in range(2, 2001):
         journal.put([event(seq, "ORDER_INTENT")])
+    behind = [journal.stats().behind_s for _ in range(2)]
+    assert 0 < behind[0] < behind[1]
     commit.release.set()
     await journal.committed(2000)
     assert len(await journal.read(limit=5000)) == 2000
     assert statements.count("COMMIT") == 2
     stats = journal.stats()
-    assert stats.depth == 0
+    assert (stats.depth, stats.behind_s, stats.running) == (0, 0.0, True)
     assert 1 < stats.high_water <= 2000
     assert stats.last_commit_ms is not None
     assert stats.last_commit_ms > 0
@@ -175,6 +177,7 @@ async def test_a_failed_commit_ends_the_journal_and_everybody_is_told(journal: J
         journal.put(run_of(23, 23))
     with pytest.raises(JournalError, match="full"):
         journal.close()
+    assert journal.stats().running is False
     again = open_in(tmp_path)
     assert again.last_seq == 20
     again.close()
