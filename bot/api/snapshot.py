@@ -12,17 +12,19 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from bot.api.readiness import not_ready
 from bot.api.tally import Tally
 from bot.domain.events import rounded, text
 from bot.domain.instrument import exact
 from bot.domain.ports import MarketView
+from bot.domain.reading import ExpiryPain, MaxPain, ReadingState
 from bot.domain.values import NS, Side
 from bot.journal.projection import Projection
 from bot.journal.writer import JournalStats
 from bot.market.book import BUCKET_BPS, Steps
-from bot.market.readings import SOURCES
+from bot.market.readings import COINGLASS, SOURCES
 from bot.runtime.engine import Engine
 from bot.runtime.inbox import Inbox
 from bot.runtime.intake import Intake
@@ -133,10 +135,11 @@ class Live:
                     "age_s": None if age_s is None else round(age_s, 3),
                     "max_age_s": reading.max_age_ns / NS,
                     "unit": SOURCES[name].unit,
-                    "value": msgspec.to_builtins(reading.value, enc_hook=_plain),
+                    "value": _value(reading.value),
                     "reason": reading.reason,
                     **({} if providers is None else {"sources": self._sources(name, instrument, providers)}),
                     **({"check": self._check(instrument)} if name == "liquidation_clusters" else {}),
+                    **({"expiries": self._expiries(instrument)} if name == "max_pain" else {}),
                 }
             )
         return rows
@@ -145,6 +148,21 @@ class Live:
         """Our own model against the liquidations that the venue told of."""
         told: dict[str, Any] = msgspec.to_builtins(self.view.forced_orders(instrument))
         return told
+
+    def _expiries(self, instrument: str) -> list[dict[str, Any]]:
+        """Max pain of every expiry that any source knows, nearest first; each of the first source in order that is fresh, else that
+        says anything of it."""
+        now_ns, found = self.engine.now_ns, dict[str, dict[str, Any]]()
+        said = [each for _, each in self.view.sources("max_pain", instrument) if each is not None]
+        for reading in sorted(said, key=lambda each: each.state(now_ns) is not ReadingState.FRESH):
+            pain, age_s = reading.value, reading.age_s(now_ns)
+            if not isinstance(pain, MaxPain) or age_s is None:
+                continue
+            of = {"source": reading.source, "state": reading.state(now_ns), "age_s": round(age_s, 3)}
+            chosen = ExpiryPain(expiry=pain.expiry, price=pain.price, notional_usd=pain.notional_usd)
+            for each in (*pain.expiries, chosen):
+                found.setdefault(each.expiry, {**msgspec.to_builtins(each, enc_hook=_plain), **of})
+        return [found[expiry] for expiry in sorted(found)]
 
     def _sources(self, name: str, instrument: str, providers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         now_ns, rows = self.engine.now_ns, []
@@ -179,9 +197,9 @@ class Live:
         orders = self.portfolio.orders_last_minute(self.engine.now_ns)
         told = {"orders": {"used": orders, "allowed": self.risk.orders_per_minute}}
         for provider in providers:
-            if "calls" in provider:
+            if provider["provider"] == COINGLASS:
                 calls = provider["calls"]
-                told[provider["provider"]] = {"used": calls["spent"], "allowed": calls["allowed"]}
+                told[COINGLASS] = {"used": calls["spent"], "allowed": calls["allowed"]}
         return told
 
     def health(self, journal: JournalStats) -> dict[str, Any]:
@@ -264,6 +282,16 @@ def _steps(of: Steps | None) -> dict[str, Any] | None:
 
 def _seconds(age_ns: int | None) -> float | None:
     return None if age_ns is None else round(age_ns / NS, 3)
+
+
+def _value(value: Any) -> Any:
+    """Max pain without its other expiries, which are told by source."""
+    if isinstance(value, MaxPain):
+        value = replace(value, expiries=())
+    shown = msgspec.to_builtins(value, enc_hook=_plain)
+    if isinstance(value, MaxPain):
+        del shown["expiries"]
+    return shown
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,8 @@ from bot.domain.values import NS, Direction, RegimeLabel
 
 T = TypeVar("T")
 
+EXPIRIES_KEPT = 12  # as many as are listed of a coin at a time
+
 
 class ReadingState(StrEnum):
     FRESH = "FRESH"
@@ -62,11 +64,22 @@ class Taker(Struct, frozen=True, kw_only=True):
     sell_usd: Decimal
 
 
+class ExpiryPain(Struct, frozen=True, kw_only=True):
+    """Max pain of one expiry (ISO date), whether or not it is the one that counts."""
+
+    expiry: str
+    price: Decimal
+    notional_usd: Decimal
+
+
 class MaxPain(Struct, frozen=True, kw_only=True):
+    """`expiries` are all that the source knows, nearest first, `EXPIRIES_KEPT` at most: for looking at, nothing decides by them."""
+
     price: Decimal
     expiry: str  # ISO date of the chosen expiry
     notional_usd: Decimal
     atm_iv_pct: float | None = None  # implied by options at the money of that expiry, a year; None where nobody says
+    expiries: tuple[ExpiryPain, ...] = ()
 
 
 class Wall(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,9 +19,9 @@ import msgspec
 from msgspec import Struct
 
 from bot.domain.errors import FeedError
-from bot.domain.reading import MaxPain, Reading
+from bot.domain.reading import EXPIRIES_KEPT, ExpiryPain, MaxPain, Reading
 from bot.domain.values import NS
-from bot.intel.max_pain import Option, by_expiry, choose_expiry, max_pain
+from bot.intel.max_pain import Expiry, Option, by_expiry, choose_expiry, max_pain
 from bot.intel.params import DERIBIT_URL, DeribitParams
 from bot.market.readings import DERIBIT, encode_reading, rule_of
 
@@ -124,15 +124,33 @@ def _expiry_ns(day: str, month: str, year: str) -> int:
 def max_pain_reading(options: list[Option], coin: str, now_ns: int) -> Reading[MaxPain]:
     """Missing, with the reason, where no expiry qualifies. `reason` also says what coin-settled max pain would be, where it
     is another strike."""
-    expiry = choose_expiry(by_expiry(options), now_ns)
+    listed = by_expiry(options)
+    expiry = choose_expiry(listed, now_ns)
     pain = max_pain(expiry.calls, expiry.puts, expiry.spot) if expiry else None
     value = None
     reason = "no expiry with enough open interest"
     if expiry and pain:
-        date = datetime.fromtimestamp(expiry.expiry_ns // NS, UTC).date().isoformat()
-        value = MaxPain(price=pain.price, expiry=date, notional_usd=expiry.notional_usd, atm_iv_pct=expiry.atm_iv_pct)
+        value = MaxPain(
+            price=pain.price,
+            expiry=_date(expiry.expiry_ns),
+            notional_usd=expiry.notional_usd,
+            atm_iv_pct=expiry.atm_iv_pct,
+            expiries=tuple(_each(listed, now_ns)),
+        )
         reason = f"in coins it would be {pain.coin_price}" if pain.conventions_differ else ""
     return _reading(coin, value, now_ns, reason)
+
+
+def _each(listed: list[Expiry], now_ns: int) -> Iterator[ExpiryPain]:
+    """The nearest that are still to come."""
+    for expiry in [each for each in listed if each.expiry_ns > now_ns and each.open_interest][:EXPIRIES_KEPT]:
+        pain = max_pain(expiry.calls, expiry.puts, expiry.spot)
+        if pain is not None:
+            yield ExpiryPain(expiry=_date(expiry.expiry_ns), price=pain.price, notional_usd=expiry.notional_usd)
+
+
+def _date(expiry_ns: int) -> str:
+    return datetime.fromtimestamp(expiry_ns // NS, UTC).date().isoformat()
 
 
 def _reading(coin: str, value: MaxPain | None, now_ns: int, reason: str) -> Reading[MaxPain]:

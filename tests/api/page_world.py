@@ -66,6 +66,17 @@ def wall(price: float, usd: float, age_s: int, *venues: str) -> dict[str, Any]:
     return {"price": price, "usd": usd, "first_seen_ns": NOW_NS - age_s * NS, "venues": list(venues)}
 
 
+def expiry(day: str, price: str, notional_usd: str, source: str, age_s: float) -> dict[str, Any]:
+    return {
+        "expiry": day,
+        "price": price,
+        "notional_usd": notional_usd,
+        "source": source,
+        "age_s": age_s,
+        "state": "FRESH",
+    }
+
+
 def readings() -> list[dict[str, Any]]:
     asks = [
         wall(101_800.0, 61.5e6, 5_400, "binanceusdm", "okx"),
@@ -95,6 +106,11 @@ def readings() -> list[dict[str, Any]]:
             "deribit",
             42.0,
             900,
+            expiries=[
+                expiry("2026-01-01", "100050", "310000000", "coinglass", 200.0),
+                expiry("2026-01-02", "98000", "1850000000", "deribit", 42.0),
+                expiry("2026-01-30", "104000", "900000000", "deribit", 42.0),
+            ],
         ),
         reading(
             "walls",

@@ -183,12 +183,30 @@ async def test_analytics_has_both_sections_and_every_reading_with_its_state(chro
             )
         )
         assert states == {row["name"]: f"badge {row['state']}" for row in readings() if row["symbol"] == BTC}
-        assert (await page.ask(cells("max pain by expiry")))[0][:4] == [
-            "2026-01-02",
-            "98,000.0",
-            "2.80 %",
-            "AGAINST the long",
+        assert await page.ask(
+            cells("max pain by expiry")
+        ) == [  # each with its own source; the one that counts is marked
+            [
+                "2026-01-01",
+                "100,050.0",
+                f"{abs(MARK / 100_050 - 1) * 100:.2f} %",
+                "AGAINST the long",
+                "310M USD",
+                "3 min 20 s",
+                "coinglass",
+            ],
+            ["2026-01-02 ★", "98,000.0", "2.80 %", "AGAINST the long", "1.9B USD", "42 s", "deribit"],
+            [
+                "2026-01-30",
+                "104,000.0",
+                f"{abs(MARK / 104_000 - 1) * 100:.2f} %",
+                "WITH the long",
+                "900M USD",
+                "42 s",
+                "deribit",
+            ],
         ]
+        assert await page.ask("document.querySelectorAll('[data-reading=max_pain] tr.chosen').length") == 1
         needle = await page.ask("document.querySelector('[data-reading=max_pain] .needle').style.left")
         assert float(needle.rstrip("%")) == pytest.approx(50 + (MARK / 98_000 - 1) * 100 * 5, abs=0.01)
         walls = await page.ask(cells("top walls"))
@@ -237,7 +255,8 @@ async def test_max_pain_is_with_or_against(chrome: Browser, direction: str | Non
     shown["positions"] = [] if direction is None else [position() | {"direction": direction}]
     next(row for row in shown["readings"] if row["name"] == "max_pain")["value"]["price"] = price
     async with opened(chrome, "analytics", snap(shown)) as (page, _):
-        assert (await page.ask(cells("max pain by expiry")))[0][3] == says
+        chosen = [row for row in await page.ask(cells("max pain by expiry")) if row[0].endswith("★")]
+        assert [row[3] for row in chosen] == [says]
 
 
 async def test_guards_show_the_ledger_and_on_a_click_what_became_of_the_blocked(chrome: Browser) -> None:
@@ -480,7 +499,7 @@ async def test_a_script_in_a_symbol_is_shown_as_text(chrome: Browser) -> None:
 
 async def test_source_and_age_show_on_focus_and_on_hover(chrome: Browser) -> None:
     async with opened(chrome, "analytics") as (page, _):
-        await page.ask("document.querySelector('[data-reading=max_pain] .sourced').focus()")
+        await page.ask("document.querySelector('[data-reading=max_pain] .chosen .sourced').focus()")
         said = await page.until("!document.querySelector('#tip').hidden && document.querySelector('#tip').innerText")
         assert "max pain: FRESH" in said and "source deribit, 42 s old, at most 15 min" in said
         await page.press("Escape")

@@ -98,6 +98,8 @@ def test_the_smallest_plan_gives_what_it_sells_and_nothing_is_silently_off(
         assert engine.signal("edge", "long").status == 201
         verdicts = {each["guard"]: each for each in engine.get(f"/api/why?q={SYMBOL}")["verdicts"]}
         assert verdicts["taker_aggression"]["reading_source"] == "coinglass"
+        budget = engine.get("/api/health")["budgets"]["coinglass"]
+        assert 0 < budget["used"] <= budget["allowed"] == 24
         code, found = doctor(tmp_path, given)
         assert code == 0 and found["ok"], found["findings"]
         assert found["coinglass"]["plan"]["told"] == "HOBBYIST"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,25 @@ def test_the_example_rows_give_the_reading_of_the_hand_example() -> None:
     assert (reading.value.price, reading.value.expiry) == (Decimal(100), "2026-03-27")
     assert reading.value.notional_usd == Decimal(335 * 101)
     assert max_pain_reading(options, "BTC", EXPIRY).value is None
+
+
+def chain_of(days: int, strike: int, coins: int = 10) -> list[dict[str, Any]]:
+    """Calls and puts at one strike alone: it is max pain."""
+    at = datetime.fromtimestamp(NOW // NS, UTC) + timedelta(days=days)
+    day = f"{at.day}{at.strftime('%b%y').upper()}"
+    return [ROWS[0] | {"instrument_name": f"BTC-{day}-{strike}-{kind}", "open_interest": coins} for kind in "CP"]
+
+
+def test_every_expiry_to_come_is_told_nearest_first_and_so_many_at_most() -> None:
+    rows = [row for days in (40, 3, -1, 1) for row in chain_of(days, 100 + days)] + chain_of(9, 500, coins=0)
+    reading = max_pain_reading(parse_summary(body(*rows), "BTC"), "BTC", NOW)
+    assert reading.value is not None
+    assert [int(each.price) for each in reading.value.expiries] == [101, 103, 140]
+    assert reading.value.expiry in [each.expiry for each in reading.value.expiries]
+    many = [row for days in range(1, 30) for row in chain_of(days, 100 + days)]
+    reading = max_pain_reading(parse_summary(body(*many), "BTC"), "BTC", NOW)
+    assert reading.value is not None
+    assert [int(each.price) for each in reading.value.expiries] == [100 + days for days in range(1, 13)]
 
 
 def test_linear_rows_are_left_out_zeros_kept_and_d_is_a_decimal_point() -> None:

@@ -80,6 +80,18 @@ def test_it_is_the_quantile_of_strikes_at_the_put_share(
     assert pain.price in pain.tied
 
 
+@given(oi, oi, st.integers(1, 40).map(D))
+def test_no_strike_pays_less_than_those_it_names(
+    calls: dict[Decimal, Decimal], puts: dict[Decimal, Decimal], spot: Decimal
+) -> None:
+    """The sweep over the strikes against the sum at each of them."""
+    pain = max_pain(calls, puts, spot)
+    paid = {strike: payout_usd(calls, puts, strike) for strike in sorted(calls.keys() | puts.keys())}
+    if pain is not None:
+        assert list(pain.tied) == [strike for strike, usd in paid.items() if usd == min(paid.values())]
+        assert pain.coin_price == min(paid, key=lambda k: (paid[k] / k, abs(k - spot), k))
+
+
 def expiry(in_ns: int, coins: int, spot: int = 100) -> Expiry:
     return by_expiry(
         [Option(expiry_ns=NOW + in_ns, strike=D(100), call=True, open_interest=D(coins), underlying=D(spot))]

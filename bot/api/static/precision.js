@@ -18,24 +18,35 @@ export function Precision({ store, symbol, market, pain, walls }) {
   </div>`;
 }
 
-const PAIN_COLUMNS = [["Expiry"], ["Max pain", true], ["Gap", true], ["Pull"], ["Notional", true]];
+const PAIN_COLUMNS = [["Expiry"], ["Max pain", true], ["Gap", true], ["Pull"], ["Notional", true], ["Age", true], ["Source"]];
 
 function MaxPain({ row, position, market, sinceS }) {
   return html`<${Card} title="Max pain" row=${row} sinceS=${sinceS} wide=${true}>${(value) => {
     const mark = number(market?.mark);
     const gap = mark === null ? null : distance(mark, value.price);
-    const cells = [
-      value.expiry, html`<${Sourced} row=${row} sinceS=${sinceS}><b>${price(value.price)}</b><//>`,
-      gap === null ? "mark unknown" : `${fixed(Math.abs(gap))} %`, pull(gap, position), `${compact(value.notional_usd)} USD`,
-    ];
+    const chosen = { expiry: value.expiry, price: value.price, notional_usd: value.notional_usd, source: row.source, state: row.state, age_s: row.age_s };
+    const others = (row.expiries ?? []).filter((each) => each.expiry !== value.expiry);
+    const rows = [chosen, ...others].sort((a, b) => (a.expiry < b.expiry ? -1 : 1));
     return html`
-      <${Table} columns=${PAIN_COLUMNS} label="max pain by expiry" rows=${[html`<${Row} columns=${PAIN_COLUMNS} cells=${cells} />`]} />
+      <${Table} columns=${PAIN_COLUMNS} label="max pain by expiry" rows=${rows.map((each) => html`<${Row} key=${each.expiry}
+        columns=${PAIN_COLUMNS} class=${each === chosen ? "chosen" : ""} cells=${painCells(each, each === chosen, { row, mark, position, sinceS })} />`)} />
+      <p class="note">★ the expiry that the guards, the hold and the magnet go by: the largest within 2 h to 7 days.</p>
       <h4>Price against max pain</h4>
       <${Scale} low=${-10} high=${10} value=${gap} zones=${[[-HIT_PCT, HIT_PCT, "magnet"]]}
         marks=${[[-10, "−10 %"], [-EXTEND_PCT, "−2"], [0, "0"], [EXTEND_PCT, "+2"], [10, "+10 %"]]}
         label=${gap === null ? "mark unknown" : `price ${percent(gap)} from max pain`} />
       <p class="note">0 is max pain. Within ${HIT_PCT} % counts as reached; more than ${EXTEND_PCT} % away extends a force-hold to 75 min.</p>`;
   }}<//>`;
+}
+
+function painCells(each, chosen, { row, mark, position, sinceS }) {
+  const gap = mark === null ? null : distance(mark, each.price);
+  const aged = { ...row, source: each.source, state: each.state, age_s: each.age_s, reason: each.source === row.source ? row.reason : "" };
+  return [
+    chosen ? `${each.expiry} ★` : each.expiry, html`<${Sourced} row=${aged} sinceS=${sinceS}><b>${price(each.price)}</b><//>`,
+    gap === null ? "mark unknown" : `${fixed(Math.abs(gap))} %`, pull(gap, position), `${compact(each.notional_usd)} USD`,
+    age(each.age_s + sinceS), each.source,
+  ];
 }
 
 /** WITH or AGAINST the open position; without one, which side the magnet helps. */

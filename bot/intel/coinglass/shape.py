@@ -9,7 +9,18 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from bot.domain.reading import LiquidationCluster, LiquidationClusters, LongShort, MaxPain, OiDelta, Taker, Wall, Walls
+from bot.domain.reading import (
+    EXPIRIES_KEPT,
+    ExpiryPain,
+    LiquidationCluster,
+    LiquidationClusters,
+    LongShort,
+    MaxPain,
+    OiDelta,
+    Taker,
+    Wall,
+    Walls,
+)
 from bot.domain.values import NS, Direction, Side
 from bot.intel.coinglass.schema import Crowd, Heatmap, Interest, LargeOrder, PainRow, TakerTotals
 from bot.intel.max_pain import choose_expiry
@@ -34,7 +45,11 @@ def max_pain(rows: list[PainRow], now_ns: int) -> tuple[MaxPain | None, str]:
     chosen = choose_expiry(sorted(rows, key=lambda row: row.expiry_ns), now_ns)
     if chosen is None:
         return None, "no expiry with enough open interest" if rows else "no options listed"
-    return MaxPain(price=chosen.price, expiry=chosen.date, notional_usd=chosen.notional_usd), ""
+    ahead = sorted((row for row in rows if row.expiry_ns > now_ns and row.open_interest), key=lambda row: row.expiry_ns)
+    expiries = tuple(
+        ExpiryPain(expiry=row.date, price=row.price, notional_usd=row.notional_usd) for row in ahead[:EXPIRIES_KEPT]
+    )
+    return MaxPain(price=chosen.price, expiry=chosen.date, notional_usd=chosen.notional_usd, expiries=expiries), ""
 
 
 # --- open interest ----------------------------------------------------------------------------------------------------

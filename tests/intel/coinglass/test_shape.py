@@ -90,6 +90,19 @@ def test_max_pain_of_the_documented_body() -> None:
     carried("max_pain", "BTC", value)
 
 
+def test_every_expiry_to_come_is_told_nearest_first_and_so_many_at_most() -> None:
+    value, _ = shape.max_pain([pain(400, 1), pain(3, 2), pain(-1, 9), pain(24, 3), pain(30, 9, 0)], NOW)
+    assert value is not None
+    assert [(each.expiry, each.notional_usd) for each in value.expiries] == [
+        ("in 3 h", Decimal(2)),
+        ("in 24 h", Decimal(3)),
+        ("in 400 h", Decimal(1)),
+    ]
+    value, _ = shape.max_pain([pain(hours, 1) for hours in range(30, 2, -1)], NOW)
+    assert value is not None
+    assert [each.expiry for each in value.expiries] == [f"in {hours} h" for hours in range(3, 15)]
+
+
 # --- open interest ----------------------------------------------------------------------------------------------------
 
 
