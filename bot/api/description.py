@@ -23,7 +23,7 @@ READING: dict[str, tuple[str, tuple[str, ...]]] = {
     "/api/guards": ("what every guard saved and cost; 202 while it is computed", ("by", "window", "rules")),
     "/api/events": ("events of the journal after `since`", ("since", "limit", "kinds")),
     "/api/chart": ("candles and fills by symbol", ()),
-    "/api/equity": ("points [ns, USD], one a minute", ()),
+    "/api/equity": ("points [ns, USD], one a minute; of earlier sessions at the prices of their fills", ()),
     "/api/learning": ("recommendations, multipliers, probation, the next cycle", ()),
     "/api/openapi.json": ("this description", ()),
     "/livez": ("200 while the engine's loop answers and the journal is written, else 503 and why", ()),

@@ -19,8 +19,6 @@ from bot.domain.values import NS
 EVENTS_KEPT = 200
 FILLS_KEPT = 200  # a symbol
 BARS_SHOWN = 500
-POINTS_KEPT = 2880  # of the equity curve: two days
-POINT_NS = 60 * NS
 
 
 def encode(value: Any) -> bytes:
@@ -75,23 +73,6 @@ class Events:
         new = [row for seq, row in self._encoded if cursor is None or seq > cursor]
         last = self._encoded[-1][0] if self._encoded else cursor
         return (b"[" + b",".join(new) + b"]" if new or cursor is None else None), last if last is not None else -1
-
-
-class Equity:
-    """Points [ns, USD] of the equity, one a minute of engine time."""
-
-    def __init__(self, now_ns: Callable[[], int], equity_usd: Callable[[], Any]) -> None:
-        self._now_ns, self._equity_usd = now_ns, equity_usd
-        self._points: deque[tuple[int, str]] = deque(maxlen=POINTS_KEPT)
-
-    def sample(self) -> None:
-        now_ns = self._now_ns()
-        if not self._points or now_ns - self._points[-1][0] >= POINT_NS:
-            self._points.append((now_ns, format(self._equity_usd(), "f")))
-
-    def __call__(self) -> list[tuple[int, str]]:
-        self.sample()
-        return list(self._points)
 
 
 class Chart:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from bot.api.access import Access
 from bot.api.cockpit import Cockpit
-from bot.api.sections import Chart, Equity, Events, Section, Whole
+from bot.api.equity import Equity, Point
+from bot.api.sections import Chart, Events, Section, Whole
 from bot.api.snapshot import Live
 from bot.domain.events import Event
 from bot.journal.writer import Journal
@@ -18,14 +19,14 @@ REMEMBERED = 5_000  # events read back from the journal when a session begins
 
 
 class CockpitParts:
-    """`on_events` must see every event, also those of earlier sessions that `recall` reads."""
+    """`on_events` must see every event, also those of earlier sessions that `recall` reads; `past` is the equity of these."""
 
-    def __init__(self, live: Live, journal: Journal, access: Access) -> None:
+    def __init__(self, live: Live, journal: Journal, access: Access, past: Sequence[Point] = ()) -> None:
         self._live, self._journal = live, journal
         ids = {each.unified: each.id for each in live.view.instruments()}
         self._events = Events()
         self._chart = Chart(list(ids), lambda symbol, count: live.view.candles(ids[symbol], count))
-        self._equity = Equity(lambda: live.engine.now_ns, live.portfolio.equity_usd)
+        self._equity = Equity(lambda: live.engine.now_ns, live.portfolio.equity_usd, past)
         self.cockpit = Cockpit(
             self._sections(),
             live.engine.inspect,

@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 from bot import __version__
 from bot.api.access import Access
 from bot.api.answers import Answers
+from bot.api.equity import PastEquity
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
 from bot.api.tally import Tally
@@ -186,15 +187,17 @@ class _Earlier:
     answers: Answers
     past: Past
     tally: Tally
+    equity: PastEquity
 
     @classmethod
     async def read(cls, journal: Journal) -> _Earlier:
-        earlier = cls(Projection(), Answers(), Past(), Tally())
+        earlier = cls(Projection(), Answers(), Past(), Tally(), PastEquity())
         async for events in pages(journal):
             for event in events:
                 earlier.projection.apply(event)
                 earlier.past.apply(event)
             earlier.tally.on_events(events)
+            earlier.equity.on_events(events)
             earlier.answers.on_events(events)  # a signal's id that was used then is a repeated one now
         return earlier
 
@@ -268,7 +271,8 @@ class _Session:
         self._token_from = f"in {settings.data_dir / 'api-token'}" if given is None else "as set by api.token"
         token = given.get_secret_value() if given is not None else load_or_create_token(settings.data_dir)
         self._access = Access(token, actions=settings.cockpit.actions)
-        self._cockpit = CockpitParts(self._live, journal, self._access) if settings.cockpit.enabled else None
+        curve = [] if start is Start.FRESH else earlier.equity.points()
+        self._cockpit = CockpitParts(self._live, journal, self._access, curve) if settings.cockpit.enabled else None
         page = None if self._cockpit is None else self._cockpit.cockpit
         if self._cockpit is not None:
             parts.engine.add_observer(self._cockpit.on_events)

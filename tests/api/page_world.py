@@ -412,9 +412,16 @@ def status() -> dict[str, Any]:
         "closed": 6,
         "realised_pnl_usd": "84.20",
         "fees_usd": "11.90",
-        "events": {"BOOK_RESYNC": 2},
+        "events": {"BOOK_RESYNC": 5},
     }
-    market = {"usable": True, "mark_source": "venue", "book_age_s": 0.05, "trade_age_s": 0.3}
+    market = {
+        "usable": True,
+        "mark_source": "venue",
+        "book_age_s": 0.05,
+        "trade_age_s": 0.3,
+        "stamped_ahead_s": None,
+        "resyncs": 0,
+    }
     return {
         "running": True,
         "version": "0.1.0",
@@ -439,8 +446,16 @@ def status() -> dict[str, Any]:
         "open_risk_usd": "26.10",
         "notional_usd": "4285.00",
         "markets": [
-            {"symbol": BTC, "bid": MARK - 0.1, "ask": MARK + 0.1, "last": MARK, "mark": MARK, **market},
-            {"symbol": ETH, "bid": 3971.1, "ask": 3971.3, "last": 3971.2, "mark": 3971.2, **market},
+            {"symbol": BTC, "bid": MARK - 0.1, "ask": MARK + 0.1, "last": MARK, "mark": MARK, **market, "resyncs": 2},
+            {
+                "symbol": ETH,
+                "bid": 3971.1,
+                "ask": 3971.3,
+                "last": 3971.2,
+                "mark": 3971.2,
+                **market,
+                "stamped_ahead_s": -0.25,
+            },
         ],
     }
 
@@ -462,7 +477,16 @@ def health() -> dict[str, Any]:
             "account_overflowed": False,
         },
         "markets": full["markets"],
-        "journal": {"depth": 0, "high_water": 7, "last_commit_ms": 0.27, "failure": None},
+        "journal": {
+            "depth": 0,
+            "high_water": 7,
+            "last_commit_ms": 0.27,
+            "failure": None,
+            "behind_s": 0.0,
+            "running": True,
+        },
+        "budgets": {"orders": {"used": 7, "allowed": 60}, "coinglass": {"used": 17, "allowed": 24}},
+        "unprotected": {ETH: 3.5},
         "loop_lag_ms": {"p50": 0.2, "p99": 1.4, "max": 2.0},
         "providers": [
             {

@@ -7,7 +7,6 @@ import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from bot.api import cockpit
 from bot.api.access import Access
 from bot.api.cockpit import CLIENTS, MESSAGE_LIMIT, Cockpit
-from bot.api.sections import BARS_SHOWN, Chart, Equity, Events, Whole
+from bot.api.sections import BARS_SHOWN, Chart, Events, Whole
 from bot.domain.events import Event
 from bot.domain.market import Bar
 from bot.domain.values import NS
@@ -114,15 +113,6 @@ def test_a_chart_sends_the_bars_that_changed_and_fills_once() -> None:
     part = json.loads(news or b"")[SYMBOL]
     assert part == {"trades": [{"time": 9, "side": "buy", "leg": "entry", "price": "100.5", "quantity": "0.1"}]}
     assert chart.news(cursor)[0] is None
-
-
-def test_the_equity_has_a_point_a_minute() -> None:
-    now_ns, usd = 0, Decimal(100)
-    section = Equity(lambda: now_ns, lambda: usd)
-    for second in range(0, 130, 10):
-        now_ns, usd = second * NS, Decimal(100 + second)
-        section.sample()
-    assert section() == [(0, "100"), (60 * NS, "160"), (120 * NS, "220")]
 
 
 # --- the socket ---

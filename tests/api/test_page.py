@@ -341,6 +341,9 @@ async def test_health_shows_feeds_readings_and_the_budget(chrome: Browser) -> No
             ["BTC/USDT:USDT", "● usable", "0.1 s", "0.3 s"],
             ["ETH/USDT:USDT", "● usable", "0.1 s", "0.3 s"],
         ]
+        assert [row[7:] for row in feeds] == [["–", "2"], ["−0.250 s", "0"]]  # clock and resyncs, each its own
+        assert "Orders in the last 60 s 7 of 60" in await page.ask(text("main"))
+        assert "Positions without a stop ETH/USDT for 3.5 s" in await page.ask(text("main"))
         assert len(await page.ask(cells("readings"))) == len(readings())
         assert [row[1:] for row in await page.ask(cells("providers"))] == [
             ["max_pain BTC", "118 s", "none"],

@@ -1,6 +1,6 @@
 // Health: feeds and their ages, lanes, providers with the CoinGlass budget, journal and loop lag, versions.
 
-import { age, compact, duration, fixed, NONE, number, short, words } from "./format.js";
+import { age, compact, duration, fixed, NONE, number, short, signed, words } from "./format.js";
 import { html } from "./lib.js";
 import { Badge, Empty, Panel, Row, Table } from "./parts.js";
 
@@ -12,7 +12,7 @@ export function Health({ store }) {
       <${Panel} title="Engine"><${Engine} health=${health} status=${status} store=${store} /><//>
       <${Panel} title="Lanes and journal"><${Lanes} of=${health} /><//>
     </div>
-    <${Panel} title="Feeds"><${Feeds} rows=${health.markets} sinceS=${store.sinceS} status=${status} /><//>
+    <${Panel} title="Feeds"><${Feeds} rows=${health.markets} sinceS=${store.sinceS} /><//>
     <${Panel} title="Readings"><${Readings} rows=${readings} sinceS=${store.sinceS} /><//>
     <${Panel} title="Providers"><${Providers} rows=${health.providers} /><//>
   `;
@@ -41,20 +41,24 @@ function Lanes({ of }) {
   return html`<${Facts} rows=${[
     ["Account lane", `${lanes.account} waiting, at most ${lanes.account_high_water}${lanes.account_overflowed ? ", OVERFLOWED" : ""}`],
     ["Data lane", `${lanes.data} waiting, at most ${lanes.data_high_water}`],
-    ["Journal", `${journal.depth} events not on disk yet, at most ${journal.high_water}`],
+    ["Journal", `${journal.depth} events not on disk yet, at most ${journal.high_water}${journal.depth ? `; the oldest waits ${fixed(journal.behind_s, 2)} s` : ""}`],
     ["Last commit", journal.last_commit_ms === null ? NONE : `${fixed(journal.last_commit_ms, 2)} ms`],
-    ["Journal failure", journal.failure ?? "none"],
+    ["Journal failure", journal.failure ?? (journal.running === false ? "its writer does not run" : "none")],
+    ["Orders in the last 60 s", of.budgets?.orders && `${of.budgets.orders.used} of ${of.budgets.orders.allowed}`],
+    ["Positions without a stop", of.unprotected && (Object.entries(of.unprotected).map(([symbol, s]) => `${short(symbol)} for ${age(s)}`).join(", ") || "none")],
   ]} />`;
 }
 
-const FEED_COLUMNS = [["Symbol"], ["Book"], ["Book age", true], ["Trade age", true], ["Bid", true], ["Ask", true], ["Mark from"], ["Resyncs", true]];
+const FEED_COLUMNS = [["Symbol"], ["Book"], ["Book age", true], ["Trade age", true], ["Bid", true], ["Ask", true], ["Mark from"], ["Clock", true], ["Resyncs", true]];
 
-function Feeds({ rows, sinceS, status }) {
-  const resyncs = status?.this_session.events.BOOK_RESYNC ?? 0;
+/** How far the venue's stamps are ahead of our clock. */
+const ahead = (seconds) => (number(seconds) === null ? NONE : `${signed(seconds, 3)} s`);
+
+function Feeds({ rows, sinceS }) {
   return html`<${Table} columns=${FEED_COLUMNS} label="feeds" rows=${rows.map((row) => html`<${Row} key=${row.symbol} columns=${FEED_COLUMNS} cells=${[
     row.symbol, html`<span class=${row.usable && row.book_age_s + sinceS <= 2 ? "badge FRESH" : "badge STALE"}>${row.usable ? (row.book_age_s + sinceS <= 2 ? "● usable" : "◌ STALE") : "○ resync"}</span>`,
     age(row.book_age_s === null ? null : row.book_age_s + sinceS), age(row.trade_age_s === null ? null : row.trade_age_s + sinceS),
-    row.bid ?? NONE, row.ask ?? NONE, row.mark_source ?? NONE, resyncs,
+    row.bid ?? NONE, row.ask ?? NONE, row.mark_source ?? NONE, ahead(row.stamped_ahead_s), row.resyncs ?? NONE,
   ]} />`)} />`;
 }
 

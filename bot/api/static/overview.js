@@ -12,7 +12,7 @@ export function Overview({ store }) {
   return html`
     <${Money} status=${status} />
     <div class="columns">
-      <${Panel} title="Equity" note="USD, marked">
+      <${Panel} title="Equity" note="USD, marked; earlier sessions at the prices of their fills">
         <${EquityCurve} points=${equity ?? []} generation=${store.generation} />
       <//>
       <${Panel} title="Trading state">
