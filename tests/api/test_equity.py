@@ -182,6 +182,7 @@ def test_a_session_that_goes_on_shows_the_curve_of_the_last(closed: Path) -> Non
     past.on_events(read_events(closed))
     later = write_tape(closed.parent / "later", [*recording(3000)[2000:], parked()])
     with Engine(closed, "--tape", later) as engine:
+        engine.wait_for("ENGINE_STARTED", 2)
         shown = engine.get("/api/equity")
         assert [tuple(point) for point in shown[: len(past.points())]] == past.points()
         assert len(shown) >= len(past.points())
