@@ -28,6 +28,7 @@ SESSIONS = 20  # open browsers, and links that nobody has used
 NONCES = 100
 AT_ONCE = frozenset({"pause", "learn/apply", "learn/undo", "prepare"})  # nothing of these moves money
 TWO_STEPS = frozenset({"resume", "close", "flatten", "kill"})
+ELSEWHERE = ("cross-site", "same-site")  # another port of this machine is the same site
 TOKEN_NEEDED = "this needs 'Authorization: Bearer TOKEN'; the token is what api.token is set to, else in the data folder (api-token)"
 NO_ACTIONS = "the page only shows: set cockpit.actions to let it act, or use python -m bot"
 USED_UP = "this link was used, or is of an earlier start: python -m bot cockpit prints another"
@@ -47,7 +48,7 @@ class Access:
 
     def __init__(self, token: str, *, actions: bool, now_s: Callable[[], float] = monotonic) -> None:
         self._token, self.actions, self._now_s = token.encode(), actions, now_s
-        self.failures = 0  # links that did not serve
+        self.failures = 0  # links and tokens that did not serve
         self._links: dict[bytes, float] = {}  # hashes, and until when they serve
         self._sessions: dict[bytes, float] = {}
         self._prepared: dict[bytes, _Prepared] = {}
@@ -60,16 +61,26 @@ class Access:
         _put(self._links, _hash(code), self._now_s() + SESSION_S, SESSIONS)
         return f"?login={code}"
 
-    def enter(self, code: str) -> web.Response:
-        """The page, with a cookie in place of the code. Raises HTTPForbidden for a code that does not serve."""
+    def enter(self, code: str, request: web.Request) -> web.Response:
+        """The page, with a cookie in place of the code; the session that this browser had ends. Raises HTTPForbidden for a code that
+        does not serve."""
         until_s = self._links.pop(_hash(code), 0.0)
         if until_s <= self._now_s():
             self.failures += 1
             raise web.HTTPForbidden(text=USED_UP)
+        self._sessions.pop(_hash(request.cookies.get(COOKIE, "")), None)
         session = secrets.token_urlsafe(32)
         _put(self._sessions, _hash(session), self._now_s() + SESSION_S, SESSIONS)
         answer = web.Response(status=303, headers={"Location": "/"})
-        answer.set_cookie(COOKIE, session, httponly=True, samesite="Strict", max_age=round(SESSION_S), path="/")
+        answer.set_cookie(
+            COOKIE,
+            session,
+            httponly=True,
+            samesite="Strict",
+            max_age=round(SESSION_S),
+            path="/",
+            secure=_by_tls(request),
+        )
         return answer
 
     def session(self, request: web.Request) -> str | None:
@@ -87,7 +98,13 @@ class Access:
     def refusal(self, request: web.Request, *, looks_freely: bool) -> tuple[int, str] | None:
         """Status and reason; None where the request may go on. `looks_freely`: the address is this machine's own."""
         looks = request.method in ("GET", "HEAD")
-        if self.has_token(request) or (looks and (looks_freely or "login" in request.query)):
+        if self.has_token(request):
+            return None
+        if "Authorization" in request.headers:
+            self.failures += 1
+        if looks and request.path not in ("/", "/ws") and request.headers.get("Sec-Fetch-Site") in ELSEWHERE:
+            return 403, "a page of another address asks for this: it may not"
+        if looks and (looks_freely or (request.path == "/" and "login" in request.query)):
             return None
         if self.session(request) is None:
             return 401, TOKEN_NEEDED
@@ -136,6 +153,11 @@ class Access:
 def same_origin(request: web.Request) -> bool:
     origin = urlsplit(request.headers.get("Origin", ""))
     return origin.scheme in ("http", "https") and origin.netloc == request.host
+
+
+def _by_tls(request: web.Request) -> bool:
+    """As a proxy before us says; a cookie for it then never goes another way."""
+    return request.secure or request.headers.get("X-Forwarded-Proto") == "https"
 
 
 def _hash(secret: str) -> bytes:

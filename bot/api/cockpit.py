@@ -35,6 +35,8 @@ HEADERS = {
     "base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -93,7 +95,7 @@ class Cockpit:
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
         if "login" in request.query:
-            return self._access.enter(request.query["login"])
+            return self._access.enter(request.query["login"], request)
         return web.FileResponse(STATIC / "index.html")
 
     def _answer(self, name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -20,8 +20,9 @@ from aiohttp import (
     web,
 )
 
-from bot.api.access import CSRF, same_origin
+from bot.api.access import CSRF, ELSEWHERE, same_origin
 from bot.api.cockpit import CLOSE_S, HEADERS, HEARTBEAT_S, MESSAGE_LIMIT, STATIC, STUCK_S
+from bot.api.hosts import allowed_hosts
 from bot.domain.errors import ConfigError
 
 BODY_LIMIT = 64 * 1024
@@ -57,7 +58,7 @@ class Relay:
                 f"the cockpit cannot listen on 127.0.0.1:{port} ({error.strerror}); use another --port"
             ) from None
         bound = self._runner.addresses[0][1]
-        self._hosts = frozenset({f"127.0.0.1:{bound}", f"localhost:{bound}"})
+        self._hosts = allowed_hosts("127.0.0.1", bound)
         return f"http://127.0.0.1:{bound}"
 
     async def close(self) -> None:
@@ -70,7 +71,9 @@ class Relay:
     async def _ours(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Neither another name for this address nor another page in the same browser."""
         safe = request.method in ("GET", "HEAD") and request.path != "/ws"
-        if request.host not in self._hosts or not (safe or same_origin(request)):
+        asked_from = "" if request.path == "/" else request.headers.get("Sec-Fetch-Site", "")
+        ours = same_origin(request) or (safe and asked_from not in ELSEWHERE)
+        if request.host.lower() not in self._hosts or not ours:
             return web.json_response({"error": "only the page of this very address may ask this"}, status=403)
         return await handler(request)
 

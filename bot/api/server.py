@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -23,6 +23,7 @@ from bot.api.access import TOKEN_NEEDED, TWO_STEPS, Access
 from bot.api.answers import Answers
 from bot.api.cockpit import HEADERS, Cockpit
 from bot.api.description import description
+from bot.api.hosts import allowed_hosts, bracketed, is_loopback
 from bot.api.ledger import LiveLedger
 from bot.api.metrics import CONTENT_TYPE, metrics
 from bot.api.readiness import NO_PAUSE_S, not_alive
@@ -48,6 +49,7 @@ from bot.journal.writer import Journal
 from bot.learning.table import question
 
 BODY_LIMIT = 64 * 1024
+BODY_WITHIN_S = 10.0
 ACTS = frozenset(
     {"pause", "resume", "close", "stop", "block", "kill", "flatten", "learn/run", "learn/apply", "learn/undo"}
 )
@@ -74,14 +76,15 @@ class ApiServer:
         instruments: Mapping[str, str],
         access: Access,
         cockpit: Cockpit | None = None,
+        hosts: Sequence[str] = (),
     ) -> None:
-        """`instruments` maps unified symbols to instrument ids."""
+        """`instruments` maps unified symbols to instrument ids; `hosts` are further names under which it may be asked."""
         self._live, self._answers, self._journal, self._operator = live, answers, journal, operator
         self._instruments, self._access = dict(instruments), access
         self._ledger = LiveLedger(journal, lambda: live.engine.now_ns)
         self._cockpit = cockpit
         self._runner: web.AppRunner | None = None
-        self._hosts: set[str] = set()
+        self._named, self._hosts = tuple(hosts), frozenset[str]()
         self._loopback = False
 
     async def start(self, host: str, port: int) -> str:
@@ -104,11 +107,10 @@ class ApiServer:
             raise ConfigError(
                 f"the API cannot listen on {host}:{port} ({error.strerror}); set api.port (BOT_API__PORT), 0 takes any free one"
             ) from None
-        self._loopback = host == "localhost" or host.startswith("127.") or host == "::1"
+        self._loopback = is_loopback(host)
         bound = self._runner.addresses[0][1]
-        name = f"[{host}]" if ":" in host else host  # an IPv6 address
-        self._hosts = {f"{each}:{bound}" for each in (name, "127.0.0.1", "localhost")}
-        return f"http://{name}:{bound}"
+        self._hosts = allowed_hosts(host, bound, self._named)
+        return f"http://{bracketed(host)}:{bound}"
 
     async def close(self) -> None:
         if self._cockpit is not None:
@@ -377,8 +379,9 @@ class ApiServer:
 
     @web.middleware
     async def _only_our_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._loopback and request.host not in self._hosts:
-            return _error(403, f"Host {request.host!r} is not this API; use {' or '.join(sorted(self._hosts))}")
+        if request.host.lower() not in self._hosts:
+            ours = " or ".join(sorted(self._hosts))
+            return _error(403, f"Host {request.host[:100]!r} is not this API; use {ours}, or name it in api.hosts")
         return await handler(request)
 
     @web.middleware
@@ -406,6 +409,7 @@ class ApiServer:
     @web.middleware
     async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
+            await _whole_body(request)
             return await handler(request)
         except web.HTTPException as error:
             return _error(error.status, error.text or error.reason)
@@ -417,6 +421,15 @@ class ApiServer:
 
 async def _guard(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
+
+
+async def _whole_body(request: web.Request) -> None:
+    """Kept for whoever reads it. One who sends it drop by drop holds a socket for so long and no longer."""
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body did not come within {BODY_WITHIN_S:g} s") from None
 
 
 def _decoded(body: bytes) -> Any:

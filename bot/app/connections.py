@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from bot.api.hosts import is_loopback
 from bot.domain.params import Params
 from bot.exchanges.base import exchanges
 from bot.intel.params import CoinGlassParams, DeribitParams
@@ -94,7 +95,25 @@ class CockpitSettings(Params):
     )
 
 
+STRONG = 16  # characters of a token that others may try
+
+
 class ApiSettings(Params):
-    host: str = Field("127.0.0.1", min_length=1, description="address the API listens on")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address the API listens on; not loopback: the token is needed for all"
+    )
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="further names it may be asked by, NAME or NAME:PORT (Host header), as of a proxy; comma-separated",
+    )
     port: int = Field(8787, ge=0, le=65_535, description="0: any free port")
     token: SecretStr | None = Field(None, description="else generated into the data folder")
+
+    @model_validator(mode="after")
+    def _no_weak_token_for_others(self) -> ApiSettings:
+        """What only this machine hears is the owner's to choose."""
+        if self.token is not None and not is_loopback(self.host) and len(self.token.get_secret_value()) < STRONG:
+            raise ValueError(
+                f"api.token is too short for {self.host}, which others can reach: {STRONG} characters or more"
+            )
+        return self

@@ -21,6 +21,7 @@ from bot import __version__
 from bot.api.access import Access
 from bot.api.answers import Answers
 from bot.api.equity import PastEquity
+from bot.api.hosts import is_loopback
 from bot.api.server import ApiServer
 from bot.api.snapshot import Live
 from bot.api.tally import Tally
@@ -59,6 +60,7 @@ from bot.venues.public import PublicMarket
 
 T = TypeVar("T")
 INTERRUPTED = "interrupted"
+OPEN_TO_OTHERS = "the API can be reached from other machines, without TLS: put a proxy with TLS before it, or use a tunnel to 127.0.0.1"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if sys.platform != "win32" else ()))
 GC_THRESHOLD = (
     50_000  # new containers between two collections of the youngest; measured: the 99th percentile of decisions
@@ -276,7 +278,8 @@ class _Session:
         page = None if self._cockpit is None else self._cockpit.cockpit
         if self._cockpit is not None:
             parts.engine.add_observer(self._cockpit.on_events)
-        self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, self._access, page)
+        hosts = settings.api.hosts
+        self._server = ApiServer(self._live, self._answers, journal, parts.operator, symbols, self._access, page, hosts)
         self._reason = ""
 
     async def play(self, lock: InstanceLock, notices: list[str], screen: bool) -> None:
@@ -293,7 +296,8 @@ class _Session:
             login = self._access.link() if settings.cockpit.actions else ""
             page = () if self._cockpit is None else (f"cockpit on {url}/{login}",)
             told = (*self._restart.told(), f"API on {url}, token {self._token_from}", *page)
-            for line in (what, *problems, *told, *notices):
+            heard = () if is_loopback(settings.api.host) else (OPEN_TO_OTHERS,)
+            for line in (what, *problems, *told, *heard, *notices):
                 logs.say(line)
             await self._run_parts(display)
         finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
-from bot.api.access import CONFIRM_S, NONCES, SESSIONS, Access
+from bot.api.access import CONFIRM_S, COOKIE, NONCES, SESSIONS, Access
 
 
 class Clock:
@@ -49,7 +51,53 @@ def test_what_is_kept_is_bounded_and_links_end() -> None:
         assert (access._links.get(_hashed(code)) is not None) is fits
     clock.now_s += 13 * 3600
     with pytest.raises(web.HTTPForbidden):
-        access.enter(codes[-1])
+        access.enter(codes[-1], make_mocked_request("GET", "/"))
+
+
+def entered(access: Access, **headers: str) -> SimpleCookie:
+    """The cookie that a link leads to, for a browser that sends these headers."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return access.enter(access.link().removeprefix("?login="), make_mocked_request("GET", "/", named)).cookies
+
+
+def test_a_browser_that_enters_again_has_one_session() -> None:
+    access = Access("token", actions=True)
+    first = entered(access)[COOKIE].value
+    second = entered(access, Cookie=f"{COOKIE}={first}")[COOKIE].value
+    assert first != second
+    by = {
+        value: access.session(make_mocked_request("GET", "/", {"Cookie": f"{COOKIE}={value}"}))
+        for value in (first, second)
+    }
+    assert by[first] is None and by[second] is not None
+
+
+def test_behind_tls_the_cookie_goes_no_other_way() -> None:
+    access = Access("token", actions=True)
+    assert not entered(access)[COOKIE]["secure"]
+    assert entered(access, X_Forwarded_Proto="https")[COOKIE]["secure"]
+
+
+def test_wrong_tokens_are_counted_and_no_token_is_not() -> None:
+    access = Access("token", actions=True)
+    for headers in (
+        {},
+        {"Authorization": "Bearer token"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic eA=="},
+    ):
+        access.refusal(make_mocked_request("POST", "/api/kill", headers), looks_freely=True)
+    assert access.failures == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "refused"),
+    [("/", "", True), ("/", "?login=x", False), ("/api/status", "?login=x", True), ("/ws", "?login=x", True)],
+)
+def test_a_link_opens_the_page_and_nothing_else_where_others_may_hear(path: str, query: str, refused: bool) -> None:
+    access = Access("token", actions=True)
+    asked = make_mocked_request("GET", path + query)
+    assert (access.refusal(asked, looks_freely=False) is not None) is refused
 
 
 def _hashed(code: str) -> bytes:

@@ -6,6 +6,8 @@ what the tests ask for happens.
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import socket
 from collections.abc import Iterator
@@ -14,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from bot.api import server
 from bot.app.settings import Settings
 from bot.market.readings import SOURCES
 from tests.e2e.running import START_NS, SYMBOL, Answer, Engine, Json, bot, called, until
@@ -131,6 +136,10 @@ def test_health_tells_of_the_journal(engine: Engine) -> None:
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 
+def bearer(engine: Engine) -> dict[str, str]:
+    return {"Authorization": f"Bearer {engine.token}"}
+
+
 def acts(engine: Engine) -> list[int]:
     """Events that only somebody's acting makes here; fills of what is open come on their own while the tape plays."""
     return [
@@ -239,6 +248,44 @@ def test_what_there_is_not(engine: Engine, method: str, path: str, body: Any, st
 def test_a_body_may_be_so_long_and_no_longer(engine: Engine, size: int, status: int) -> None:
     refused = engine.request("POST", "/api/signals", b"x" * size, {"Authorization": f"Bearer {engine.token}"})
     assert refused.status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "site", "status"),
+    [
+        ("/api/status", "cross-site", 403),
+        ("/api/guards", "same-site", 403),  # another port of this machine
+        ("/metrics", "cross-site", 403),
+        ("/static/main.js", "cross-site", 403),
+        ("/api/status", "same-origin", 200),
+        ("/api/status", "none", 200),  # typed by the user
+    ],
+)
+def test_a_page_of_another_address_cannot_even_ask(engine: Engine, path: str, site: str, status: int) -> None:
+    connection = http.client.HTTPConnection(engine.host, engine.port, timeout=30)
+    for headers, expected in (({"Sec-Fetch-Site": site}, status), ({"Sec-Fetch-Site": site} | bearer(engine), 200)):
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == expected or (expected, answer.status) == (200, 202)
+    connection.close()
+
+
+async def test_one_who_sends_a_body_drop_by_drop_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "BODY_WITHIN_S", 0.2)
+
+    async def handler(request: web.Request) -> web.Response:
+        await server._whole_body(request)
+        raise AssertionError("it never came whole")
+
+    app = web.Application()
+    app.router.add_post("/", handler)
+    async with TestServer(app) as slow:
+        reader, writer = await asyncio.open_connection(slow.host, slow.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        async with asyncio.timeout(20):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        writer.close()
 
 
 # --- acting --------------------------------------------------------------------------------------------------------
@@ -383,9 +430,13 @@ def test_it_listens_on_ipv6_too(tmp_path: Path) -> None:
 
 def test_where_others_may_hear_looking_needs_the_token_too(tmp_path: Path) -> None:
     """`LOCALHOST` is loopback, but not one of the names that are known to be: no other address is opened for a test."""
-    with Engine(tmp_path / "data", BOT_API__HOST="LOCALHOST") as engine:
+    settings = {"BOT_API__HOST": "LOCALHOST", "BOT_API__HOSTS": "bot.example"}
+    with Engine(tmp_path / "data", **settings) as engine:
         engine.host = "localhost"
-        token = {"Authorization": f"Bearer {engine.token}"}
+        token = bearer(engine)
+        for host, status in (("bot.example", 200), (f"localhost:{engine.port}", 200), ("evil.example", 403), ("", 403)):
+            assert engine.request("GET", "/api/status", headers=token | {"Host": host}).status == status, host
+        assert engine.request("GET", "/api/status?login=x").status == 401
         assert engine.request("GET", "/api/status").status == 401
         assert engine.request("GET", "/api/status", headers={"Authorization": "Bearer wrong"}).status == 401
         assert engine.request("GET", "/api/status", headers=token).status == 200

@@ -377,6 +377,25 @@ def test_dotenv_takes_values_as_they_are() -> None:
     assert settings.api.port == 9
 
 
+@pytest.mark.parametrize(
+    ("host", "token", "weak"),
+    [
+        ("0.0.0.0", "fifteen-letters", True),
+        ("0.0.0.0", "sixteen--letters", False),
+        ("192.168.1.5", "", True),
+        ("127.0.0.1", "short", False),
+        ("::1", "short", False),
+    ],
+)
+def test_a_token_that_others_may_try_must_be_long(host: str, token: str, weak: bool) -> None:
+    given = {"api": {"host": host, "token": token}}
+    if weak:
+        with pytest.raises(ValidationError, match="api.token is too short"):
+            Settings.model_validate(given)
+    else:
+        assert Settings.model_validate(given).api.hosts == ()
+
+
 # --- identity and limits of this version ----------------------------------------------------------------------------
 
 VERSIONS = {"guard:long_trap": 1, "strategy:ofi": 1}
@@ -417,6 +436,7 @@ def test_a_setting_that_affects_decisions_changes_the_hash(name: str, value: str
         ("COINGLASS__BASE_URL", "https://host"),
         ("DERIBIT__BASE_URL", "https://host"),
         ("API__HOST", "::1"),
+        ("API__HOSTS", "bot.example"),
         ("API__PORT", "1"),
         ("API__TOKEN", CANARY),
         ("GUARDS__LONG_TRAP__RATIO", "2.000"),

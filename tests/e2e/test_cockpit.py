@@ -189,6 +189,7 @@ async def test_every_answer_tells_the_browser_what_it_may(engine: Engine, path: 
     assert "unsafe" not in headers["Content-Security-Policy"] and "http" not in headers["Content-Security-Policy"]
     assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
     assert headers["Cache-Control"] == "no-store"
+    assert headers["Cross-Origin-Resource-Policy"] == headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
 async def test_a_page_of_elsewhere_gets_no_socket(engine: Engine) -> None:

@@ -76,6 +76,9 @@ async def test_another_page_gets_nothing(told: tuple[str, str], changed: dict[st
         with pytest.raises(WSServerHandshakeError) as closed:
             await http.ws_connect(f"{url}/ws", headers=changed)
         assert closed.value.status == 403
+        asked = {"Sec-Fetch-Site": "cross-site"} | {name: value for name, value in changed.items() if name != "Origin"}
+        async with http.get(f"{url}/api/status", headers=asked) as refused:
+            assert refused.status == 403
 
 
 def test_without_an_engine_it_says_so(tmp_path: Path) -> None:
