@@ -390,7 +390,7 @@ def test_dotenv_takes_values_as_they_are() -> None:
 def test_a_token_that_others_may_try_must_be_long(host: str, token: str, weak: bool) -> None:
     given = {"api": {"host": host, "token": token}}
     if weak:
-        with pytest.raises(ValidationError, match="api.token is too short"):
+        with pytest.raises(ValidationError, match=r"api\.token is too short"):
             Settings.model_validate(given)
     else:
         assert Settings.model_validate(given).api.hosts == ()
