@@ -1,8 +1,9 @@
 """The cockpit in the engine's own loop: the page's files, and the socket that keeps every open page up to date.
 
 Four times a second the sections are copied between two frames, if anybody watches, and each client is sent what is new to it: a
-`snap` first, then `tick`s. A client that is slow gets fewer and larger ticks, never a queue of them; one that takes nothing for
-ten seconds is cut off. It holds no reference to anything that trades, and a cockpit that is switched off is not built at all.
+`snap` first, then `tick`s. Clients that have seen the same share one frame. A client that is slow gets fewer and larger ticks,
+never a queue of them; one that takes nothing for ten seconds is cut off. It holds no reference to anything that trades, a section
+that cannot be copied stops nothing but itself, and a cockpit that is switched off is not built at all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import WSMsgType, web
 
@@ -25,7 +26,9 @@ CLIENTS = 20
 STUCK_S = 10.0
 HEARTBEAT_S = 20.0
 CLOSE_S = 1.0
+SLICE = 8  # clients that are sent to before the loop may do something else
 MESSAGE_LIMIT = 16 * 1024
+FAULT_CHARS = 200
 STATIC = Path(__file__).parent / "static"
 KEPT_HERE = ("equity", "chart")  # sections that only the cockpit keeps
 HEADERS = {
@@ -41,12 +44,25 @@ HEADERS = {
 }
 
 
+Cursors = Mapping[
+    str, Any
+]  # what a client has seen of each section; never changed, shared by all who have seen the same
+NOTHING_YET: Cursors = {}
+
+
 class _Client:
     def __init__(self, socket: web.WebSocketResponse, *, may_act: bool) -> None:
         self.socket, self.may_act = socket, may_act
         self.news = asyncio.Event()
-        self.cursors: dict[str, Any] = {}
-        self.sent = 0
+        self.cursors = NOTHING_YET
+
+
+class _Frame(NamedTuple):
+    """`before` is kept so that no other cursors can have its id."""
+
+    before: Cursors
+    text: bytes
+    after: Cursors
 
 
 class Cockpit:
@@ -66,6 +82,8 @@ class Cockpit:
         self._clients: set[_Client] = set()
         self._seq = 0
         self._at: tuple[int, dict[str, Any]] = (0, {})
+        self._frames: dict[tuple[int, bool], _Frame] = {}  # of the last look, by who has seen what
+        self.faults: dict[str, str] = {}  # sections that cannot be copied now, and why
 
     def routes(self) -> list[web.AbstractRouteDef]:
         return [
@@ -83,15 +101,30 @@ class Cockpit:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(TICK_S if self._clients else IDLE_S)
-            await self._inspect(self._look if self._clients else self._idle)
-            for client in self._clients:
+            await self._inspect(self._look if self._clients else self._rest)
+            for at, client in enumerate(tuple(self._clients), start=1):
                 client.news.set()
+                if at % SLICE == 0:
+                    await asyncio.sleep(0)
 
     def _look(self) -> None:
         self._seq += 1
         self._at = self._now()
-        for section in self._sections.values():
-            section.look()
+        self._frames.clear()
+        for name, section in self._sections.items():
+            self._try(name, section.look)
+
+    def _rest(self) -> None:
+        self._try("equity", self._idle)
+
+    def _try(self, name: str, look: Callable[[], None]) -> None:
+        """A fault here is told to the pages and counted; the engine, in whose task group this runs, must not stop for it."""
+        try:
+            look()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is about showing
+            self.faults[name] = f"{type(error).__name__}: {error}"[:FAULT_CHARS]
+        else:
+            self.faults.pop(name, None)
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
         if "login" in request.query:
@@ -141,7 +174,7 @@ class Cockpit:
             client.news.clear()
             try:
                 async with asyncio.timeout(STUCK_S):
-                    await client.socket.send_str(self._frame(client).decode())
+                    await client.socket.send_frame(self._frame(client), WSMsgType.TEXT)
             except TimeoutError:
                 if request.transport is not None:
                     request.transport.abort()
@@ -150,16 +183,26 @@ class Cockpit:
                 return
 
     def _frame(self, client: _Client) -> bytes:
-        """What is new to this client, put together from what was encoded once for all."""
-        sections = [] if client.sent else [b'"actions":' + encode({"allowed": client.may_act})]
+        """What is new to this client, made once for all who have seen the same."""
+        key = (id(client.cursors), client.may_act)
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = self._frames[key] = self._made(client.cursors, may_act=client.may_act)
+        client.cursors = frame.after
+        return frame.text
+
+    def _made(self, before: Cursors, *, may_act: bool) -> _Frame:
+        first = before is NOTHING_YET
+        sections, after = [b'"actions":' + encode({"allowed": may_act})] if first else [], dict[str, Any]()
         for name, section in self._sections.items():
-            news, client.cursors[name] = section.news(client.cursors.get(name))
+            news, after[name] = section.news(before.get(name))
             if news is not None:
                 sections.append(encode(name) + b":" + news)
+        known = [each.after for each in self._frames.values() if each.after == after]  # from here on they are one
         engine_ns, ages = self._at
-        head = {"type": "tick" if client.sent else "snap", "seq": self._seq, "engine_ns": engine_ns, "ages": ages}
-        client.sent += 1
-        return encode(head)[:-1] + b',"sections":{' + b",".join(sections) + b"}}"
+        head = {"type": "snap" if first else "tick", "seq": self._seq, "engine_ns": engine_ns, "ages": ages}
+        head |= {"faults": self.faults} if self.faults else {}
+        return _Frame(before, encode(head)[:-1] + b',"sections":{' + b",".join(sections) + b"}}", (known or [after])[0])
 
 
 async def _until_closed(socket: web.WebSocketResponse) -> None:

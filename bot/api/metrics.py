@@ -24,7 +24,7 @@ def metrics(
     tally: Tally,
     problems: int,
 ) -> str:
-    """`ages` of the feeds in seconds; `page`: open pages and wrong codes; `problems`: why it is not ready."""
+    """`ages` of the feeds in seconds; `page`: open pages, faults and wrong codes; `problems`: why it is not ready."""
     families = (
         _engine(status, problems),
         _feeds(status, ages, tally),
@@ -106,6 +106,8 @@ def _machine(status: Mapping[str, Any], health: Mapping[str, Any], page: Mapping
     ]
     yield from _metric("event_loop_lag_seconds", "gauge", "lateness of the loop in the last minute", late)
     yield from _metric("cockpit_pages", "gauge", "open pages", [({}, page["pages"])])
+    faulty: list[Sample] = [({}, page["faults"])]
+    yield from _metric("cockpit_faults", "gauge", "sections of the page that cannot be shown", faulty)
     yield from _metric("login_failures_total", "counter", "links that did not serve", [({}, page["failures"])])
 
 

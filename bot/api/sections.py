@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Any, Protocol
 
 import orjson
@@ -36,23 +37,43 @@ class Section(Protocol):
 
 
 class Whole:
-    """Sent as a whole whenever it is not what it was. Asked with every look, or with every so many."""
+    """Sent as a whole whenever it is not what it was. Asked with every look, or with every so many, or once what it is made from
+    (`of`) has changed."""
 
-    def __init__(self, ask: Callable[[], Any], every: int = 1) -> None:
+    def __init__(self, ask: Callable[[], Any], every: int = 1, of: Callable[[], Any] | None = None) -> None:
         self._ask, self._every, self._looks = ask, every, 0
+        self._of, self._seen = of, object()
         self._shown = b"null"
         self._version = 0
 
     def look(self) -> None:
         self._looks += 1
-        if (self._looks - 1) % self._every:
+        if (self._looks - 1) % self._every or not self._changed():
             return
         shown = encode(self._ask())
         if shown != self._shown:
             self._shown, self._version = shown, self._version + 1
 
+    def _changed(self) -> bool:
+        before, self._seen = self._seen, self._of() if self._of is not None else object()
+        return before != self._seen
+
     def news(self, cursor: Any) -> tuple[bytes | None, Any]:
         return (None if cursor == self._version else self._shown), self._version
+
+
+class Kept:
+    """An answer that costs something and is not asked for again within `for_s` seconds."""
+
+    def __init__(self, ask: Callable[[], Any], for_s: float, now_s: Callable[[], float] = monotonic) -> None:
+        self._ask, self._for_s, self._now_s = ask, for_s, now_s
+        self._until_s, self._said = float("-inf"), None
+
+    def __call__(self) -> Any:
+        now_s = self._now_s()
+        if now_s >= self._until_s:
+            self._said, self._until_s = self._ask(), now_s + self._for_s
+        return self._said
 
 
 class Events:

@@ -190,8 +190,9 @@ class ApiServer:
         return _json(description(__version__))
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        live, pages = self._live, 0 if self._cockpit is None else self._cockpit.watching
-        page = {"pages": pages, "failures": self._access.failures}
+        live, cockpit = self._live, self._cockpit
+        pages, faults = (0, 0) if cockpit is None else (cockpit.watching, len(cockpit.faults))
+        page = {"pages": pages, "faults": faults, "failures": self._access.failures}
         stats = self._journal.stats()
 
         def look() -> str:

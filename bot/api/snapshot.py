@@ -121,28 +121,41 @@ class Live:
     def readings(self, instrument: str, providers: Sequence[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
         """Each reading's value, source, age and state, in the order of the table of sources. With what the providers answer, each of its
         sources too, and when that one is asked next."""
+        return [{**self._reading(name, instrument), **self._details(name, instrument, providers)} for name in SOURCES]
+
+    def _reading(self, name: str, instrument: str) -> dict[str, Any]:
         now_ns = self.engine.now_ns
-        rows = []
-        for name in SOURCES:
-            reading = self.view.reading(name, instrument)
-            age_s = reading.age_s(now_ns)
-            rows.append(
-                {
-                    "name": name,
-                    "symbol": self.view.instrument(instrument).unified,
-                    "state": reading.state(now_ns),
-                    "source": reading.source,
-                    "age_s": None if age_s is None else round(age_s, 3),
-                    "max_age_s": reading.max_age_ns / NS,
-                    "unit": SOURCES[name].unit,
-                    "value": _value(reading.value),
-                    "reason": reading.reason,
-                    **({} if providers is None else {"sources": self._sources(name, instrument, providers)}),
-                    **({"check": self._check(instrument)} if name == "liquidation_clusters" else {}),
-                    **({"expiries": self._expiries(instrument)} if name == "max_pain" else {}),
-                }
-            )
-        return rows
+        reading = self.view.reading(name, instrument)
+        age_s = reading.age_s(now_ns)
+        return {
+            "name": name,
+            "symbol": self.view.instrument(instrument).unified,
+            "state": reading.state(now_ns),
+            "source": reading.source,
+            "age_s": None if age_s is None else round(age_s, 3),
+            "max_age_s": reading.max_age_ns / NS,
+            "unit": SOURCES[name].unit,
+            "value": _value(reading.value),
+            "reason": reading.reason,
+        }
+
+    def _details(self, name: str, instrument: str, providers: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """What is told of a reading beside itself."""
+        told: dict[str, Any] = {} if providers is None else {"sources": self._sources(name, instrument, providers)}
+        if name == "liquidation_clusters":
+            told["check"] = self._check(instrument)
+        if name == "max_pain":
+            told["expiries"] = self._expiries(instrument)
+        return told
+
+    def reading_details(self, providers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of every reading of every symbol: twice as much work as the readings, and no hurry."""
+        return [self._details(name, each.id, providers) for each in self.view.instruments() for name in SOURCES]
+
+    def all_readings(self, details: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of every symbol, with their details."""
+        rows = [self._reading(name, each.id) for each in self.view.instruments() for name in SOURCES]
+        return [{**row, **rest} for row, rest in zip(rows, details, strict=True)]
 
     def _check(self, instrument: str) -> dict[str, Any]:
         """Our own model against the liquidations that the venue told of."""
@@ -202,19 +215,19 @@ class Live:
                 told[COINGLASS] = {"used": calls["spent"], "allowed": calls["allowed"]}
         return told
 
-    def health(self, journal: JournalStats) -> dict[str, Any]:
-        """`journal`: the writer's own account of itself."""
-        status = self.status()
+    def health(
+        self,
+        journal: JournalStats,
+        status: dict[str, Any] | None = None,
+        providers: Sequence[dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
+        """`journal`: the writer's own account of itself. `status` and what providers answer, where the caller has them already."""
+        status = self.status() if status is None else status
+        providers = self.providers() if providers is None else providers
         kept = ("state", "state_reason", "frames", "bad_frames", "lanes", "markets", "engine_time_ns", "version")
         shown = {key: status[key] for key in kept if key in status}
-        providers = self.providers()
         told = {"journal": msgspec.to_builtins(journal), "loop_lag_ms": self.loop_lag(), "providers": providers}
         return {**shown, **told, "budgets": self._budgets(providers), "unprotected": self.unprotected()}
-
-    def all_readings(self) -> list[dict[str, Any]]:
-        """Of every symbol, with each source."""
-        providers = self.providers()
-        return [row for each in self.view.instruments() for row in self.readings(each.id, providers)]
 
     def ages(self) -> dict[str, Any]:
         """Of each feed, in seconds."""

@@ -6,15 +6,17 @@ A further section is one line in `_sections`; its value must equal what `GET /ap
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bot.api.access import Access
 from bot.api.cockpit import Cockpit
 from bot.api.equity import Equity, Point
-from bot.api.sections import Chart, Events, Section, Whole
+from bot.api.sections import Chart, Events, Kept, Section, Whole
 from bot.api.snapshot import Live
 from bot.domain.events import Event
 from bot.journal.writer import Journal
 
+DETAILS_KEPT_S = 2.0  # providers tell of calls minutes apart, and CoinGlass' budget is a file
 REMEMBERED = 5_000  # events read back from the journal when a session begins
 
 
@@ -26,6 +28,9 @@ class CockpitParts:
         ids = {each.unified: each.id for each in live.view.instruments()}
         self._events = Events()
         self._chart = Chart(list(ids), lambda symbol, count: live.view.candles(ids[symbol], count))
+        self._told: dict[str, Any] | None = None  # the status of the last look
+        self._providers = Kept(live.providers, DETAILS_KEPT_S)
+        self._details = Kept(lambda: live.reading_details(self._providers()), DETAILS_KEPT_S)
         self._equity = Equity(lambda: live.engine.now_ns, live.portfolio.equity_usd, past)
         self.cockpit = Cockpit(
             self._sections(),
@@ -43,15 +48,24 @@ class CockpitParts:
         since = max(0, self._journal.last_seq - REMEMBERED)
         self.on_events(await self._journal.read(since_seq=since, limit=REMEMBERED))
 
+    def _status(self) -> dict[str, Any]:
+        self._told = self._live.status()
+        return self._told
+
+    def _health(self) -> dict[str, Any]:
+        return self._live.health(self._journal.stats(), self._told, self._providers())
+
     def _sections(self) -> dict[str, Section]:
-        live, journal = self._live, self._journal
+        """In the order in which they are copied: health tells parts of the status before it."""
+        live, projection = self._live, self._live.projection
+        events = lambda: projection.last_seq  # noqa: E731  what they are made from, and nothing else
         return {
-            "status": Whole(live.status),
+            "status": Whole(self._status),
             "positions": Whole(live.positions),
-            "orders": Whole(live.projection.orders),
-            "signals": Whole(live.projection.signals),
-            "readings": Whole(live.all_readings),
-            "health": Whole(lambda: live.health(journal.stats())),
+            "orders": Whole(projection.orders, of=events),
+            "signals": Whole(projection.signals, of=events),
+            "readings": Whole(lambda: live.all_readings(self._details())),
+            "health": Whole(self._health, every=2),
             "depth": Whole(live.depth),
             "learning": Whole(live.learning, every=8),  # changes a few times a day
             "equity": Whole(self._equity),

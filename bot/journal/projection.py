@@ -59,6 +59,7 @@ class Projection:
         self._causes: dict[str, Data] = {}
         self._blocked: dict[str | None, Data] = {}  # by symbol
         self._last: Event | None = None
+        self._status_now: Data | None = None  # the status since the last event
         self._signals: dict[str, SignalRecord] = {}
         self._latest: dict[str | None, str] = {}  # symbol: its last signal's id
         self._positions: dict[str, PositionRecord] = {}
@@ -89,7 +90,18 @@ class Projection:
 
     # --- questions ---
 
+    @property
+    def last_seq(self) -> int:
+        """Of the last event applied; 0 before the first."""
+        return 0 if self._last is None else self._last.seq
+
     def status(self) -> Data:
+        """Counted anew only after another event: pages ask four times a second."""
+        if self._status_now is None:
+            self._status_now = self._status()
+        return dict(self._status_now)
+
+    def _status(self) -> Data:
         last = self._last
         return {
             "account": last and last.account,
@@ -138,7 +150,7 @@ class Projection:
     # --- fold ---
 
     def apply(self, event: Event) -> None:
-        self._last = event
+        self._last, self._status_now = event, None
         if event.kind == "ENGINE_STARTED":
             self._this_session = Totals()
         self._all.kinds[event.kind] += 1

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError, web
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestServer
 
 from bot.api import cockpit
 from bot.api.access import Access
 from bot.api.cockpit import CLIENTS, MESSAGE_LIMIT, Cockpit
-from bot.api.sections import BARS_SHOWN, Chart, Events, Whole
+from bot.api.sections import BARS_SHOWN, Chart, Events, Kept, Whole
 from bot.domain.events import Event
 from bot.domain.market import Bar
 from bot.domain.values import NS
@@ -115,6 +115,27 @@ def test_a_chart_sends_the_bars_that_changed_and_fills_once() -> None:
     assert chart.news(cursor)[0] is None
 
 
+def test_what_follows_from_the_events_alone_is_asked_again_after_one() -> None:
+    seq, asked = 1, itertools.count(1)
+    section = Whole(asked.__next__, of=lambda: seq)
+    for _ in range(3):
+        section.look()
+    assert section.news(None)[0] == b"1"
+    seq = 2
+    section.look()
+    assert section.news(None)[0] == b"2"
+
+
+def test_an_answer_that_costs_something_is_kept_for_a_while() -> None:
+    now_s, asked = 10.0, itertools.count(1)
+    kept = Kept(asked.__next__, 2.0, lambda: now_s)
+    assert (kept(), kept()) == (1, 1)
+    now_s = 11.9
+    assert kept() == 1
+    now_s = 12.0
+    assert kept() == 2
+
+
 # --- the socket ---
 
 
@@ -123,8 +144,10 @@ class Served:
 
     def __init__(self) -> None:
         self.value: Any = 1
+        self.broken = ""
+        self.running: asyncio.Task[None]
         self.cockpit = Cockpit(
-            {"value": Whole(lambda: self.value)},
+            {"value": Whole(self._told), "after": Whole(lambda: None)},
             self._inspect,
             lambda: (7, {"feed": 0.5}),
             lambda: None,
@@ -133,6 +156,11 @@ class Served:
         app = web.Application()
         app.add_routes(self.cockpit.routes())
         self.server = TestServer(app)
+
+    def _told(self) -> Any:
+        if self.broken:
+            raise KeyError(self.broken)
+        return self.value
 
     async def _inspect(self, look: Any) -> None:
         look()
@@ -150,7 +178,7 @@ class Served:
 async def served() -> AsyncIterator[tuple[Served, ClientSession]]:
     it = Served()
     await it.server.start_server()
-    running = asyncio.create_task(it.cockpit.run())
+    running = it.running = asyncio.create_task(it.cockpit.run())
     async with ClientSession() as http:
         yield it, http
         await it.cockpit.close()
@@ -166,7 +194,7 @@ async def test_a_snapshot_first_then_what_is_new() -> None:
             "seq": 1,
             "engine_ns": 7,
             "ages": {"feed": 0.5},
-            "sections": {"actions": {"allowed": False}, "value": 1},
+            "sections": {"actions": {"allowed": False}, "value": 1, "after": None},
         }
         it.value = 2
         while (tick := await socket.receive_json(timeout=5))["sections"] == {}:
@@ -174,6 +202,58 @@ async def test_a_snapshot_first_then_what_is_new() -> None:
         assert (tick["type"], tick["sections"]) == ("tick", {"value": 2})
         after = await socket.receive_json(timeout=5)
         assert after["sections"] == {} and after["seq"] > tick["seq"]  # the page sees that the engine lives
+
+
+async def test_what_cannot_be_shown_is_told_and_stops_nothing_else() -> None:
+    """The cockpit runs in the task group of the engine: an error that left it would end the engine."""
+    async with served() as (it, http), http.ws_connect(it.url, headers=it.origin) as socket:
+        await socket.receive_json(timeout=5)
+        it.broken = "x" * 1000
+        while "faults" not in (tick := await socket.receive_json(timeout=5)):
+            pass
+        assert list(tick["faults"]) == ["value"]
+        assert tick["faults"]["value"].startswith("KeyError: 'xxx") and len(tick["faults"]["value"]) == 200
+        async with http.ws_connect(it.url, headers=it.origin) as later:
+            assert (await later.receive_json(timeout=5))["sections"]["value"] == 1  # as it last was
+        it.broken, it.value = "", 2
+        while "faults" in (tick := await socket.receive_json(timeout=5)):
+            pass
+        assert tick["sections"] == {"value": 2} and not it.running.done()
+
+
+async def test_pages_that_have_seen_the_same_share_a_frame_and_no_other_gets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = itertools.count()
+
+    def counting(self: Cockpit, *args: Any, **rest: Any) -> Any:
+        next(made)
+        return whole(self, *args, **rest)
+
+    whole = Cockpit._made
+    monkeypatch.setattr(Cockpit, "_made", counting)
+    async with served() as (it, http):
+        sockets = [await http.ws_connect(it.url, headers=it.origin) for _ in range(5)]
+        for socket in sockets:
+            assert (await socket.receive_json(timeout=5))["type"] == "snap"
+        for value in (2, 3, 4):
+            before = it.cockpit._seq, next(made)
+            it.value = value
+            ticks = [await _with_sections(socket) for socket in sockets]
+            assert [tick["sections"] for tick in ticks] == [{"value": value}] * 5
+            assert {tick["type"] for tick in ticks} == {"tick"}
+        looks, frames = it.cockpit._seq - before[0], next(made) - before[1] - 1
+        assert 1 <= frames <= looks  # whenever they came
+        async with http.ws_connect(it.url, headers=it.origin) as later:
+            assert (await later.receive_json(timeout=5))["type"] == "snap"
+        for socket in sockets:
+            await socket.close()
+
+
+async def _with_sections(socket: ClientWebSocketResponse) -> Any:
+    while not (tick := await socket.receive_json(timeout=5))["sections"]:
+        pass
+    return tick
 
 
 async def test_a_client_that_comes_later_gets_all_of_it() -> None:

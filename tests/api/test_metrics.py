@@ -75,7 +75,7 @@ def health(**more: Any) -> Json:
 
 
 def told(tally: Tally | None = None, ages: Json | None = None, problems: int = 0, **more: Any) -> dict[str, Family]:
-    page = {"pages": 2, "failures": 1}
+    page = {"pages": 2, "faults": 0, "failures": 1}
     return parsed(metrics(status(), health(**more), ages or {}, page, tally or Tally(), problems))
 
 

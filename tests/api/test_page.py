@@ -433,6 +433,15 @@ async def test_without_frames_it_turns_stale_and_readings_age(chrome: Browser) -
         assert await page.ask("document.querySelector('[data-reading=max_pain] .badge').className") == "badge FRESH"
 
 
+async def test_what_the_engine_cannot_show_is_named_for_as_long_as_it_lasts(chrome: Browser) -> None:
+    async with opened(chrome, "overview") as (page, served):
+        await served.say(frame("tick", 2, {}) | {"faults": {"readings": "KeyError: '<b>'"}})
+        said = await page.until("document.querySelector('.faults')?.innerText")
+        assert "cannot show readings (KeyError: '<b>')" in said and "Trading goes on" in said
+        await served.say(frame("tick", 3, {}))
+        await page.until("!document.querySelector('.faults')")
+
+
 async def test_it_connects_again_by_itself(chrome: Browser) -> None:
     async with opened(chrome, "overview") as (page, served):
         served.first = snap(sections() | {"status": status() | {"equity_usd": "9999.99"}})

@@ -56,10 +56,17 @@ function App({ at }) {
       ${Object.keys(TABS).map((tab, index) => html`<a href=${`#${tab}`} aria-current=${tab === at.tab ? "page" : undefined} aria-keyshortcuts=${index + 1}>${title(tab)}</a>`)}
     </nav>
     <main id="content" tabindex="-1" class=${store.stale ? "stale" : ""} data-tab=${at.tab} data-frames=${store.frames}>
+      <${Faults} of=${store.faults} />
       <${View} key=${at.tab} store=${store} argument=${at.argument} />
     </main>
     <${Actions} />
   `;
+}
+
+/** What is shown below of these is of before. */
+function Faults({ of }) {
+  const rows = Object.entries(of);
+  return rows.length > 0 && html`<p class="faults" role="alert">The engine cannot show ${rows.map(([name, why]) => html`<b>${name}</b> (${why}) `)}now; what stands here of it is older. Trading goes on.</p>`;
 }
 
 const title = (tab) => tab[0].toUpperCase() + tab.slice(1);

@@ -10,6 +10,7 @@ export class Store {
   constructor(changed, now = () => performance.now()) {
     this.sections = {};
     this.ages = {};
+    this.faults = {}; // sections that the engine cannot show now, and why
     this.seq = null;
     this.engineNs = null;
     this.frames = 0;
@@ -33,6 +34,7 @@ export class Store {
     this.seq = frame.seq;
     this.engineNs = frame.engine_ns;
     this.ages = frame.ages ?? {};
+    this.faults = frame.faults ?? {};
     this.frames += 1;
     this.receivedMs = this._now();
     this._changed();
