@@ -492,13 +492,16 @@ def health() -> dict[str, Any]:
             {
                 "provider": "coinglass",
                 "plan": "HOBBYIST",
-                "calls": {"spent": 17, "allowed": 24, "provider_says": 17},
+                "calls": {"spent": 17, "allowed": 24, "provider_says": [17, 30]},
                 "paused_s": 0,
+                "pause_reason": "",
                 "asked": [
+                    {"call": "subscription", "source": "", "readings": [], "next_s": 90_000.0, "problem": ""},
                     {"source": "coinglass", "readings": [["max_pain", "BTC"]], "next_s": 118.0, "problem": ""},
                     {"source": "coinglass", "readings": [["walls", "BTC"]], "next_s": None, "problem": "not in plan"},
                 ],
-            }
+            },
+            {"provider": "venue", "venue": "binanceusdm", "calls": 169, "held_s": 0, "asked": []},
         ],
     }
 

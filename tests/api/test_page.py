@@ -345,12 +345,16 @@ async def test_health_shows_feeds_readings_and_the_budget(chrome: Browser) -> No
         assert "Orders in the last 60 s 7 of 60" in await page.ask(text("main"))
         assert "Positions without a stop ETH/USDT for 3.5 s" in await page.ask(text("main"))
         assert len(await page.ask(cells("readings"))) == len(readings())
-        assert [row[1:] for row in await page.ask(cells("providers"))] == [
+        assert (
+            await page.ask("document.querySelectorAll('dl.inline').length") == 2
+        )  # the venue counts calls and has no budget
+        assert (await page.ask(cells("providers")))[0][:2] == ["coinglass", "subscription"]
+        assert [row[1:] for row in (await page.ask(cells("providers")))[1:]] == [
             ["max_pain BTC", "118 s", "none"],
             ["walls BTC", "–", "not in plan"],
         ]
         assert "Loop lag p50 0.20, p99 1.40, max 2.00 ms" in await page.ask(text("main"))
-        assert "Calls in the last 60 s 17 of 24" in await page.ask(text("main"))
+        assert "Calls in the last 60 s 17 of 24, it counts 17 of 30" in await page.ask(text("main"))
 
 
 async def test_the_log_filters_and_stands_still_when_told(chrome: Browser) -> None:

@@ -45,11 +45,13 @@ const COMES_WITH = {
   regime: "It needs 101 closed bars of 5 minutes; a live venue brings them with its history.",
 };
 
+const sentence = (text) => (text ? text.replace(/[^.!?]$/, "$&.") : "");
+
 /** A reading's card: what it is, how good it is, and its drawing; when it is missing, why. */
 export function Card({ title, row, sinceS, wide, children }) {
   return html`<article class=${`card ${wide === true ? "wide" : wide ?? ""}`} data-reading=${row?.name}>
     <header><h3>${title}</h3><${Badge} row=${row} sinceS=${sinceS} /></header>
-    ${row?.value ? children(row.value) : html`<${Empty}>${row?.reason || "Nothing has been received yet."} ${COMES_WITH[row?.name] ?? ""}<//>`}
+    ${row?.value ? children(row.value) : html`<${Empty}>${sentence(row?.reason) || "Nothing has been received yet."} ${COMES_WITH[row?.name] ?? ""}<//>`}
     ${row?.value && row.reason ? html`<p class="note">${row.reason}</p>` : ""}
   </article>`;
 }
@@ -86,7 +88,8 @@ function Velocity({ row, sinceS }) {
 function Crowding({ row, sinceS }) {
   return html`<${Card} title="Crowding" row=${row} sinceS=${sinceS}>${(value) => {
     const p95 = number(value.percentile_95);
-    const marks = [[0], [1], [2, "2"], ...(p95 === null ? [] : [[p95, "p95"]]), [4]];
+    const two = p95 !== null && Math.abs(p95 - 2) < 0.5 ? "" : "2"; // else one is written over the other
+    const marks = [[0], [1], [2, two], ...(p95 === null ? [] : [[p95, "p95"]]), [4]];
     return html`<p><${Sourced} row=${row} sinceS=${sinceS} big=${true}>${fixed(value.ratio)}<//> longs per short${p95 === null ? ", its 30 days are not known yet" : `, 95 of 100 days below ${fixed(p95)}`}</p>
       <${Scale} low=${0} high=${4} value=${number(value.ratio)} zones=${[[Math.max(2, p95 ?? 2), 4, "bad"]]} marks=${marks} digits=${0} label=${`${fixed(value.ratio)} longs per short`} />`;
   }}<//>`;

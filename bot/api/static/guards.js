@@ -60,7 +60,7 @@ function GuardRow({ of, range, chosen }) {
 }
 
 function Whisker({ of, range }) {
-  if (number(of.mean_r) === null) return html`<span class="note">no ended shadow</span>`;
+  if (number(of.mean_r) === null) return html`<span class="note">no block of 4 h is over</span>`;
   const at = (value) => `${50 + (Math.max(-range, Math.min(range, value)) / range) * 50}%`;
   const [low, high] = [of.lo_r ?? -range, of.hi_r ?? range];
   const text = `${signed(of.mean_r)} R, ${signed(of.lo_r)} to ${signed(of.hi_r)}`;

@@ -27,7 +27,7 @@ function Engine({ health, status, store }) {
     ["State", html`<span class=${`state ${health.state}`}>${health.state}</span> ${health.state_reason}`],
     ["Version", health.version],
     ["Rules", status?.config_hash],
-    ["Venue", status && `${status.venue}${status.tape ? `, recording ${status.tape}` : ""}, ${status.mode}`],
+    ["Venue", status && `${status.venue}${status.tape ? `${status.venue === "tape" ? ", recording" : " of"} ${status.tape}` : ""}, ${status.mode}`],
     ["Frames taken", `${compact(health.frames)}${health.bad_frames ? `, ${health.bad_frames} unreadable` : ""}`],
     ["Loop lag", health.loop_lag_ms ? lag(health.loop_lag_ms) : NONE],
     ["Page", `frame ${store.seq}, ${age(store.frameAgeS)} old`],
@@ -55,7 +55,7 @@ const FEED_COLUMNS = [["Symbol"], ["Book"], ["Book age", true], ["Trade age", tr
 const ahead = (seconds) => (number(seconds) === null ? NONE : `${signed(seconds, 3)} s`);
 
 function Feeds({ rows, sinceS }) {
-  return html`<${Table} columns=${FEED_COLUMNS} label="feeds" rows=${rows.map((row) => html`<${Row} key=${row.symbol} columns=${FEED_COLUMNS} cells=${[
+  return html`<${Table} columns=${FEED_COLUMNS} label="feeds" stack=${true} rows=${rows.map((row) => html`<${Row} key=${row.symbol} columns=${FEED_COLUMNS} cells=${[
     row.symbol, html`<span class=${row.usable && row.book_age_s + sinceS <= 2 ? "badge FRESH" : "badge STALE"}>${row.usable ? (row.book_age_s + sinceS <= 2 ? "● usable" : "◌ STALE") : "○ resync"}</span>`,
     age(row.book_age_s === null ? null : row.book_age_s + sinceS), age(row.trade_age_s === null ? null : row.trade_age_s + sinceS),
     row.bid ?? NONE, row.ask ?? NONE, row.mark_source ?? NONE, ahead(row.stamped_ahead_s), row.resyncs ?? NONE,
@@ -77,15 +77,23 @@ function Providers({ rows }) {
   if (rows.length === 0) return html`<${Empty}>None: a recording brings its own readings. On a live venue Deribit needs no key; CoinGlass is asked once <code>BOT_COINGLASS__API_KEY</code> is set.<//>`;
   return html`${rows.map((row) => html`<${Budget} of=${row} />`)}
     <${Table} columns=${PROVIDER_COLUMNS} label="providers" stack=${true} rows=${rows.flatMap((row) => row.asked.map((each) => html`<${Row} columns=${PROVIDER_COLUMNS} cells=${[
-      each.source ?? row.provider, (each.readings ?? []).map((pair) => pair.join(" ")).join(", ") || words(each.name), number(each.next_s) === null ? NONE : duration(each.next_s), each.problem || html`<span class="note">none</span>`,
+      each.source || row.provider, askedFor(each), number(each.next_s) === null ? NONE : duration(each.next_s), each.problem || html`<span class="note">none</span>`,
     ]} />`))} />`;
 }
 
+const askedFor = (each) => (each.readings ?? []).map((pair) => pair.join(" ")).join(", ") || words(each.call ?? each.name);
+
 function Budget({ of }) {
-  const { calls } = of;
-  const shown = Object.entries(of).filter(([name, value]) => !["asked", "provider"].includes(name) && value !== null && typeof value !== "object");
+  const calls = of.calls !== null && typeof of.calls === "object" ? of.calls : null; // others count theirs and have no budget
+  const shown = Object.entries(of).filter(([name, value]) => !["asked", "provider"].includes(name) && value !== null && value !== "" && typeof value !== "object");
   if (shown.length === 0 && !calls) return null;
   return html`<dl class="inline"><div><dt>Provider</dt><dd>${of.provider}</dd></div>
-    ${calls && html`<div><dt>Calls in the last 60 s</dt><dd>${calls.spent} of ${calls.allowed}${number(calls.provider_says) === null ? "" : `, it counts ${calls.provider_says}`}</dd></div>`}
+    ${calls && html`<div><dt>Calls in the last 60 s</dt><dd>${calls.spent} of ${calls.allowed}${counted(calls.provider_says)}</dd></div>`}
     ${shown.map(([name, value]) => html`<div><dt>${words(name)}</dt><dd>${String(value)}</dd></div>`)}</dl>`;
+}
+
+/** What the provider itself says is used, of how many. */
+function counted(says) {
+  if (says === null || says === undefined) return "";
+  return `, it counts ${Array.isArray(says) ? says.join(" of ") : says}`;
 }

@@ -31,7 +31,8 @@ export function Overview({ store }) {
 
 function Money({ status }) {
   const today = number(status.equity_usd) === null ? null : status.equity_usd - status.day_start_usd;
-  const drawdown = distance(status.equity_usd, status.peak_usd);
+  const fallen = distance(status.equity_usd, status.peak_usd);
+  const drawdown = fallen === null ? null : Math.min(0, fallen); // the peak follows in steps of a basis point
   const session = status.this_session;
   return html`<div class="tiles">
     <${Tile} label="Equity" tip="wallet and open profit at mark" sub=${`wallet ${usd(status.wallet_usd)}`}>${usd(status.equity_usd)} <small>USD</small><//>

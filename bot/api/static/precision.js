@@ -28,7 +28,7 @@ function MaxPain({ row, position, market, sinceS }) {
     const others = (row.expiries ?? []).filter((each) => each.expiry !== value.expiry);
     const rows = [chosen, ...others].sort((a, b) => (a.expiry < b.expiry ? -1 : 1));
     return html`
-      <${Table} columns=${PAIN_COLUMNS} label="max pain by expiry" rows=${rows.map((each) => html`<${Row} key=${each.expiry}
+      <${Table} columns=${PAIN_COLUMNS} label="max pain by expiry" stack=${true} rows=${rows.map((each) => html`<${Row} key=${each.expiry}
         columns=${PAIN_COLUMNS} class=${each === chosen ? "chosen" : ""} cells=${painCells(each, each === chosen, { row, mark, position, sinceS })} />`)} />
       <p class="note">★ the expiry that the guards, the hold and the magnet go by: the largest within 2 h to 7 days.</p>
       <h4>Price against max pain</h4>
@@ -104,7 +104,7 @@ function Walls({ row, market, nowNs, sinceS }) {
         <div><dt>Seen</dt><dd><${Coverage} value=${value} /></dd></div>
       </dl>
       ${shown.length === 0 ? html`<p class="empty">No wall stands in what can be seen. Beyond the coverage nothing is known.</p>` : html`
-      <${Table} columns=${WALL_COLUMNS} label="top walls" rows=${shown.map((wall) => html`<${Row} columns=${WALL_COLUMNS} class=${`wall ${wall.side}`} cells=${[
+      <${Table} columns=${WALL_COLUMNS} label="top walls" stack=${true} rows=${shown.map((wall) => html`<${Row} columns=${WALL_COLUMNS} class=${`wall ${wall.side}`} cells=${[
         html`<i class=${`swatch ${wall.side === "ask" ? "wall" : "bidwall"}`} aria-hidden="true"></i> ${wall.side}${wall.usd > Number(value.institutional_usd) ? " ★" : ""}`,
         price(wall.price), percent(distance(wall.price, market?.mark)), compact(wall.usd),
         age((nowNs - wall.first_seen_ns) / 1e9), wall.venues.join(", "),
