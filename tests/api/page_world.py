@@ -486,7 +486,7 @@ def health() -> dict[str, Any]:
             "running": True,
         },
         "budgets": {"orders": {"used": 7, "allowed": 60}, "coinglass": {"used": 17, "allowed": 24}},
-        "unprotected": {ETH: 3.5},
+        "unprotected": {},
         "loop_lag_ms": {"p50": 0.2, "p99": 1.4, "max": 2.0},
         "providers": [
             {
@@ -613,6 +613,8 @@ class Served:
         self.confirmed: list[tuple[str, str]] = []  # nonce, and the word
         self.sockets: list[web.WebSocketResponse] = []
         self.story: dict[str, Any] | None = None
+        self.journal = events()
+        self.asked: list[str] = []  # of the journal
         app = web.Application()
         app.router.add_get("/", self._index)
         app.router.add_get("/ws", self._socket)
@@ -663,8 +665,12 @@ class Served:
         return socket
 
     async def _events(self, request: web.Request) -> web.Response:
-        kinds = request.query["kinds"].split(",")
-        return web.json_response([each for each in events() if each["kind"] in kinds])
+        """As the engine: those after `since`, oldest first, a page of them."""
+        asked = request.query
+        self.asked.append(request.query_string)
+        since, limit, kinds = int(asked["since"]), int(asked["limit"]), asked["kinds"].split(",")
+        found = [each for each in self.journal if each["kind"] in kinds and each["seq"] > since]
+        return web.json_response(found[:limit])
 
     async def _why(self, request: web.Request) -> web.Response:
         story = next((each for each in signals() if each["signal_id"] == request.query["q"]), None)

@@ -20,6 +20,7 @@ from tests.api.page_world import (
     bars,
     depth,
     empty,
+    events,
     frame,
     position,
     readings,
@@ -97,6 +98,26 @@ async def test_overview_shows_money_state_and_every_level_of_a_position(chrome: 
         assert await page.ask("document.querySelector('.position progress').value") == 2700 - 1504
         assert await page.ask("document.querySelector('.plot').drawn.parts.curve.data().length") == 181
         assert len(await page.ask(cells("last signals"))) == 6
+
+
+async def test_a_position_without_a_stop_is_told_where_it_stands(chrome: Browser) -> None:
+    for seconds, told in ((1.9, 0), (65.0, 1)):
+        shown = sections()
+        shown["health"] = shown["health"] | {"unprotected": {BTC: seconds}}
+        async with opened(chrome, "overview", snap(shown)) as (page, _):
+            assert await page.ask("document.querySelectorAll('.position .faults').length") == told
+            if told:
+                assert "NO STOP of this position has rested at the venue for 1:05" in await page.ask(text(".position"))
+
+
+async def test_fills_from_before_the_first_candle_are_not_heaped_on_it(chrome: Browser) -> None:
+    shown = sections()
+    trades = shown["chart"][BTC]["trades"]
+    early = [trades[0] | {"time": shown["chart"][BTC]["bars"][0][0] - 60 * n} for n in (3, 2, 1)]
+    shown["chart"][BTC]["trades"] = [*early, *trades]
+    async with opened(chrome, "chart", snap(shown)) as (page, _):
+        markers = await page.ask("document.querySelector('.plot').drawn.parts.markers.markers().length")
+        assert markers == len(trades)
 
 
 async def test_chart_draws_every_candle_fill_and_line_where_it_belongs(chrome: Browser) -> None:
@@ -279,6 +300,27 @@ async def test_guards_show_the_ledger_and_on_a_click_what_became_of_the_blocked(
         ]
 
 
+async def test_what_a_guard_refused_last_is_shown_however_much_there_is(chrome: Browser) -> None:
+    """The journal gives the oldest first and so many at once; a page that stopped at the first would show yesterday."""
+    refused = next(each for each in events() if each["kind"] == "TAKER_AGGRESSION_BLOCK")
+    shown = sections()
+    shown["status"] = shown["status"] | {"last_seq": 7_000}
+    async with opened(chrome, "overview", snap(shown)) as (page, served):
+        served.journal = [
+            refused | {"seq": seq, "data": refused["data"] | {"value": str(seq)}} for seq in range(1, 7_001)
+        ]
+        await page.ask("location.hash = 'guards/taker_aggression'")
+        rows = await page.until(
+            f"{cells('Refused by taker aggression')}.length && {cells('Refused by taker aggression')}"
+        )
+        assert [row[3] for row in rows[:2]] == ["7,000.000", "6,999.000"] and len(rows) == 100
+        assert [query.split("&")[0] for query in served.asked] == ["since=0", "since=5000"]
+        for seq in range(2, 6):  # frames come; the journal is not asked with each of them
+            await served.say(frame("tick", seq, {"status": shown["status"] | {"last_seq": 7_000 + 100 * seq}}))
+        await page.until("document.querySelector('main').dataset.frames >= 5")
+        assert len(served.asked) == 2
+
+
 async def test_the_ledger_is_asked_for_where_no_frame_carries_it(chrome: Browser) -> None:
     shown = {name: value for name, value in sections().items() if name != "guards"}
     async with opened(chrome, "guards", snap(shown)) as (page, _):
@@ -335,7 +377,9 @@ async def test_learning_shows_evidence_what_was_applied_and_who_is_on_probation(
 
 
 async def test_health_shows_feeds_readings_and_the_budget(chrome: Browser) -> None:
-    async with opened(chrome, "health") as (page, _):
+    shown = sections()
+    shown["health"] = shown["health"] | {"unprotected": {ETH: 3.5}}
+    async with opened(chrome, "health", snap(shown)) as (page, _):
         feeds = await page.ask(cells("feeds"))
         assert [row[:4] for row in feeds] == [
             ["BTC/USDT:USDT", "● usable", "0.1 s", "0.3 s"],

@@ -10,7 +10,7 @@ import { tell } from "./server.js";
 export const ACTIONS = {
   pause: { title: "Pause", says: "No new entries. Positions keep their stops and targets.", plain: true },
   resume: { title: "Resume", says: "Entries are allowed again." },
-  close: { title: "Close a position", says: "Sells all of it now, reduce-only." },
+  close: { title: "Close a position", says: "Closes all of it at market now, reduce-only." },
   flatten: { title: "Flatten", says: "Cancels entries and closes every position now." },
   kill: { title: "Kill", says: "Stops all entries and cancels entry orders. Stops stay. Survives a restart." },
   "learn/apply": { title: "Apply a recommendation", says: "Changes a learned multiplier by at most 5 %. Can be undone.", plain: true },

@@ -151,8 +151,11 @@ function drawLines(parts, lines, of, sinceS) {
   }
 }
 
-function drawMarkers(parts, { trades = [], width_s: width }, of) {
-  const key = `${trades.length} ${trades.at(-1)?.time}`;
+/** Fills from before the first candle have no place: the library would put them all on it. */
+function drawMarkers(parts, { bars, trades: all = [], width_s: width }, of) {
+  const trades = all.filter((trade) => trade.time >= bars[0][0]);
+  const last = trades.at(-1);
+  const key = `${trades.length} ${last?.time} ${last?.leg} ${last?.quantity} ${bars[0][0]}`;
   if (parts.marked === key) return;
   parts.marked = key;
   parts.markers.setMarkers(trades.map((trade) => ({

@@ -2,7 +2,7 @@
 
 import { useAsked } from "./asked.js";
 import { age, clock, compact, fixed, NONE, number, price, short, signed, words } from "./format.js";
-import { html, useEffect, useState } from "./lib.js";
+import { html, useEffect, useRef, useState } from "./lib.js";
 import { Direction, Empty, Panel, Row, Signed, Table } from "./parts.js";
 import { ask } from "./server.js";
 
@@ -70,19 +70,40 @@ function Whisker({ of, range }) {
 }
 
 const REFUSED_COLUMNS = [["Time"], ["Symbol"], ["Side"], ["Looked at", true], ["Threshold", true], ["Source"], ["What became of it", false, "text"]];
-const LOOK_BACK = 50_000; // events
+const LOOK_BACK = 20_000; // events
+const PAGE = 5_000; // that the journal gives at once, oldest first
+const AGAIN_MS = 10_000; // it holds up the journal's writer, so not with every event
+
+/** All pages up to now: the newest of them is what matters. */
+async function lately(kinds, lastSeq) {
+  const events = [];
+  let page;
+  do {
+    const since = events.at(-1)?.seq ?? Math.max(0, lastSeq - LOOK_BACK);
+    page = await ask(`/api/events?since=${since}&limit=${PAGE}&kinds=${kinds.join(",")}`);
+    events.push(...page);
+  } while (page.length === PAGE && events.length < LOOK_BACK);
+  return events;
+}
 
 function Refused({ guard, lastSeq }) {
   const [found, setFound] = useState({});
-  const kind = KIND_OF[guard];
+  const newest = useRef(0);
+  newest.current = lastSeq ?? 0;
   useEffect(() => {
-    let current = true;
+    let timer = null;
+    let over = false;
+    const next = async () => {
+      const kinds = [KIND_OF[guard] ?? "DECISION", "SHADOW_OPENED", "SHADOW_CLOSED"];
+      const answer = await lately(kinds, newest.current).then((events) => ({ events }), (error) => ({ error: error.message }));
+      if (over) return;
+      setFound(answer);
+      timer = setTimeout(next, AGAIN_MS);
+    };
     setFound({});
-    const since = Math.max(0, (lastSeq ?? 0) - LOOK_BACK);
-    ask(`/api/events?since=${since}&kinds=${[kind ?? "DECISION", "SHADOW_OPENED", "SHADOW_CLOSED"].join(",")}`)
-      .then((events) => current && setFound({ events }), (error) => current && setFound({ error: error.message }));
-    return () => { current = false; };
-  }, [guard, Math.floor((lastSeq ?? 0) / 20)]);
+    next();
+    return () => { over = true; clearTimeout(timer); };
+  }, [guard]);
   const title = `Refused by ${words(guard)}`;
   if (found.error) return html`<${Panel} title=${title}><${Empty}>The journal did not answer: ${found.error}<//><//>`;
   if (!found.events) return html`<${Panel} title=${title}><p class="note">asking the journal ...</p><//>`;

@@ -101,6 +101,7 @@ function Position({ of, store }) {
       <span class="big"><${Signed} value=${profit}>${signed(profit)} USD<//> <small>${signed(of.profit_r)} R</small></span>
       <${AskButton} action="close" symbol=${of.symbol}>Close<//>
     </header>
+    <${NoStop} forS=${store.sections.health?.unprotected?.[of.symbol]} />
     <${Hold} of=${of} />
     <dl class="inline">
       <div><dt>Quantity</dt><dd>${of.quantity} <span class="note">of ${of.entry_quantity ?? of.quantity}</span></dd></div>
@@ -113,6 +114,13 @@ function Position({ of, store }) {
     <${Ruler} of=${of} />
     <${Levels} of=${of} />
   </article>`;
+}
+
+const GAP_S = 2; // longer than a stop may take to rest after a fill
+
+function NoStop({ forS }) {
+  if (!(forS >= GAP_S)) return null;
+  return html`<p class="faults" role="alert"><b>NO STOP</b> of this position has rested at the venue for ${countdown(forS)}. Close it, or see the log for why.</p>`;
 }
 
 function Hold({ of }) {
