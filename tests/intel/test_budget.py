@@ -184,7 +184,7 @@ async def test_processes_take_turns_however_much_each_wants(path: Path) -> None:
     got: Counter[str] = Counter()
 
     async def ask(name: str, it: SqliteBudget) -> None:
-        while sum(got.values()) < 16:
+        while sum(got.values()) < 32:
             await it.take()
             got[name] += 1
 
@@ -192,7 +192,7 @@ async def test_processes_take_turns_however_much_each_wants(path: Path) -> None:
         for _ in range(5):
             tasks.create_task(ask("greedy", greedy))
         tasks.create_task(ask("modest", modest))
-    assert got["modest"] >= 6  # of 16, and a few of each are still under way when it ends
+    assert got["modest"] >= 10  # about half of 32; a sixth where they did not take turns
 
 
 async def test_what_matters_more_goes_first_and_a_minute_of_waiting_matters_too(path: Path) -> None:
