@@ -250,6 +250,27 @@ async def test_pages_that_have_seen_the_same_share_a_frame_and_no_other_gets_it(
             await socket.close()
 
 
+def test_of_one_look_each_gets_what_is_new_to_it() -> None:
+    value = 1
+    nobody: Any = None
+    made = Cockpit({"value": Whole(lambda: value)}, nobody, lambda: (7, {}), nobody, Access("token", actions=False))
+    steady, slow, new = (cockpit._Client(nobody, may_act=False) for _ in range(3))
+
+    def told(client: cockpit._Client) -> tuple[str, Any]:
+        frame = json.loads(made._frame(client))
+        return frame["type"], frame["sections"].get("value")
+
+    made._look()
+    assert told(steady) == told(slow) == ("snap", 1)
+    value = 2
+    made._look()
+    assert told(steady) == ("tick", 2)
+    made._look()
+    assert (told(steady), told(slow), told(new)) == (("tick", None), ("tick", 2), ("snap", 2))
+    made._look()
+    assert {told(each) for each in (steady, slow, new)} == {("tick", None)}
+
+
 async def _with_sections(socket: ClientWebSocketResponse) -> Any:
     while not (tick := await socket.receive_json(timeout=5))["sections"]:
         pass
