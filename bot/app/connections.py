@@ -45,6 +45,12 @@ class VenueSettings(Params):
     speed: float = Field(
         1.0, gt=0, le=10_000, description="how fast a tape is played, or the embedded exchange's clock runs"
     )
+    past_trade_calls: int = Field(
+        24,
+        ge=0,
+        le=1000,
+        description="how many calls a symbol may take to look up the hour before its stream began (Binance: 1,000 trades each); 0: none",
+    )
     rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")
     ws_url: WsUrl | None = Field(None, description="another host for the venue's websockets (scheme, host, port)")
     api_key: SecretStr | None = None

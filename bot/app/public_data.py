@@ -16,7 +16,7 @@ from bot.venues.venue_feed import VenueFeed
 async def open_public(settings: Settings, clock: RealClock) -> PublicMarket:
     """Raises VenueError when the venue that is traded on cannot be reached or does not answer with instruments."""
     venue = settings.venue
-    feeds = [_feed(venue.exchange, venue.rest_url, venue.ws_url, clock)]
+    feeds = [_feed(venue.exchange, venue.rest_url, venue.ws_url, clock, past_calls=venue.past_trade_calls)]
     for name in wall_venues(settings):
         urls = getattr(settings, name)
         feeds.append(_feed(name, urls.rest_url, urls.ws_url, clock, depth_only=True))
@@ -38,7 +38,14 @@ def wall_venues(settings: Settings) -> Sequence[str]:
 
 
 def _feed(
-    name: str, rest_url: str | None, ws_url: str | None, clock: RealClock, *, depth_only: bool = False
+    name: str,
+    rest_url: str | None,
+    ws_url: str | None,
+    clock: RealClock,
+    *,
+    depth_only: bool = False,
+    past_calls: int = 0,
 ) -> VenueFeed:
     exchange = exchanges()[name]
-    return VenueFeed(exchange, rest_url or exchange.rest_url, ws_url or exchange.ws_url, clock, depth_only=depth_only)
+    urls = rest_url or exchange.rest_url, ws_url or exchange.ws_url
+    return VenueFeed(exchange, *urls, clock, depth_only=depth_only, past_calls=past_calls)

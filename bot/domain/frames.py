@@ -24,6 +24,7 @@ class Source(StrEnum):
     INTEL = "intel"  # JSON of an IntelProblem: what a provider of readings complains about
     WIDEN = "widen"  # JSON of a Widen: a snapshot of a living book was asked for
     HISTORY = "history"  # JSON of a History: finished bars that came late
+    PAST = "past"  # JSON of a PastTrades: trades of before the stream, as the venue looked them up
     TIMER = "timer"
     TICK = "tick"
     SENT = "sent"  # on tapes only, never taken: an order left here, see runtime/rerun.py
@@ -90,3 +91,20 @@ class History(Struct, frozen=True, kw_only=True):
     coin: str
     width_s: int
     bars: list[BarRow]
+
+
+PastRow = tuple[
+    Annotated[int, Meta(ge=0, le=2**62)],
+    Annotated[float, Meta(gt=0.0, le=1e18)],
+    Annotated[float, Meta(gt=0.0, le=1e18)],
+    bool,
+    Annotated[int, Meta(ge=0, le=2**62)],
+]
+"""The fields of a `PastTrade`: trade_id, price, quantity, taker_buys, exch_ns."""
+
+
+class PastTrades(Struct, frozen=True, kw_only=True):
+    """What a `past` frame says: trades of an instrument (aggregated ones) up to about now, oldest first."""
+
+    instrument: str
+    trades: list[PastRow]

@@ -16,6 +16,7 @@ from msgspec import Struct
 from bot.domain.errors import FeedError
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, MarketMessage
+from bot.domain.trades import PastTrade
 
 Decoder = Callable[[bytes], MarketMessage | Sequence[MarketMessage] | None]
 """The messages in neutral form, None for one that is known and not used; raises FeedError for anything else."""
@@ -55,6 +56,21 @@ class StreamPlan(Struct, frozen=True, kw_only=True):
     rotate_s: float = 23 * 3600.0
 
 
+class PastTradeCalls(Protocol):
+    """Of a venue that numbers its trades one by one and tells them by number as the stream does."""
+
+    most: int  # trades of one call
+    weight: int  # of one call, in what the venue allows a minute
+
+    def path(self, symbol: str, from_id: int | None) -> str:
+        """The `most` trades from that one on, without it the newest."""
+        ...
+
+    def parse(self, raw: bytes) -> list[PastTrade]:
+        """Oldest first."""
+        ...
+
+
 class Exchange(Protocol):
     """Paths begin behind the REST host. Whatever parses raises FeedError that names the field."""
 
@@ -62,6 +78,11 @@ class Exchange(Protocol):
     rest_url: str
     ws_url: str
     instruments_path: str
+
+    @property
+    def past_trades(self) -> PastTradeCalls | None:
+        """None: what was traded before the stream cannot be joined to it."""
+        ...
 
     def parse_instruments(self, raw: bytes) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
         """The perpetuals that trade, by venue symbol; and those whose rules cannot be read, with the reason."""

@@ -20,7 +20,7 @@ from bot.domain.instrument import Instrument
 from bot.domain.market import BookDiff, BookSnapshot, ForcedOrder, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.values import LONG, MS, SHORT
 from bot.exchanges.base import Decoder, Klines, StreamPlan
-from bot.exchanges.binance_rest import parse_exchange_info, parse_klines
+from bot.exchanges.binance_rest import PastAggTrades, parse_exchange_info, parse_klines
 from bot.exchanges.wire import MAX_BYTES, Id, Ms, Name, NotNegative, Positive, Rate, refusal, refuse_duplicate_keys
 
 VENUE = "binanceusdm"
@@ -275,6 +275,7 @@ class BinanceUsdm:
     venue = VENUE
     rest_url, ws_url = "https://fapi.binance.com", "wss://fstream.binance.com"
     instruments_path = "/fapi/v1/exchangeInfo"
+    past_trades = PastAggTrades()
 
     def parse_instruments(self, raw: bytes) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
         return parse_exchange_info(raw)

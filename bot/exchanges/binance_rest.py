@@ -1,4 +1,4 @@
-"""Binance USD-M futures over REST: finished klines, and the trading rules of exchangeInfo. Pure: bytes to values.
+"""Binance USD-M futures over REST: finished klines, past trades, and the trading rules of exchangeInfo. Pure: bytes to values.
 
 What the streams say is read in `binance`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from decimal import Context, Decimal
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec import Raw, Struct
 
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, flaw_of
+from bot.domain.trades import PastTrade
 from bot.domain.values import MS
 from bot.exchanges.base import Klines
 from bot.exchanges.wire import MAX_BYTES, Id, Ms, Name, NotNegative, Positive, refusal, refuse_duplicate_keys
@@ -74,6 +76,46 @@ def _kline_width_ms(klines: list[_Kline]) -> int:
 def _bar(kline: _Kline) -> Bar:
     start_ms, opened, high, low, close, _, _, usd, trades, _, taker_buy_usd, _ = kline
     return Bar(start_ms * MS, opened, high, low, close, usd, taker_buy_usd, trades)
+
+
+# --- trades of the past -------------------------------------------------------------------------------------------------
+
+
+class _AggTrade(Struct, gc=False):
+    a: Id
+    p: Positive
+    q: Positive
+    T: Ms
+    m: bool  # the buyer was the maker
+
+    def neutral(self) -> PastTrade:
+        return PastTrade(self.a, self.p, self.q, not self.m, self.T * MS)
+
+
+_agg_trades = msgspec.json.Decoder(list[_AggTrade], strict=False)
+
+
+class PastAggTrades:
+    """`GET /fapi/v1/aggTrades`, whose numbers are those of the stream `aggTrade`."""
+
+    most, weight = 1000, 20
+
+    def path(self, symbol: str, from_id: int | None) -> str:
+        first = "" if from_id is None else f"&fromId={from_id}"
+        return f"/fapi/v1/aggTrades?symbol={symbol}{first}&limit={self.most}"
+
+    def parse(self, raw: bytes) -> list[PastTrade]:
+        """Raises FeedError for anything but trades numbered one by one."""
+        if len(raw) > MAX_BYTES:
+            raise refusal(VENUE, f"aggTrades of {len(raw)} bytes, more than {MAX_BYTES}", raw)
+        try:
+            trades = [trade.neutral() for trade in _agg_trades.decode(raw)]
+            for before, after in pairwise(trades):
+                if after.trade_id != before.trade_id + 1:
+                    raise ValueError(f"{after.trade_id} follows {before.trade_id}")
+        except (ValueError, RecursionError) as error:
+            raise refusal(VENUE, f"aggTrades: {error}", raw) from None
+        return trades
 
 
 # --- trading rules -------------------------------------------------------------------------------------------------

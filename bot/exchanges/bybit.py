@@ -294,6 +294,7 @@ class Bybit:
     venue = VENUE
     rest_url, ws_url = "https://api.bybit.com", "wss://stream.bybit.com"
     instruments_path = "/v5/market/instruments-info?category=linear&limit=1000"
+    past_trades = None  # its trades are not numbered one by one
 
     def parse_instruments(self, raw: bytes) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
         return parse_instruments(raw)

@@ -383,6 +383,7 @@ class Okx:
     venue = VENUE
     rest_url, ws_url = "https://www.okx.com", "wss://ws.okx.com:8443"
     instruments_path = "/api/v5/public/instruments?instType=SWAP"
+    past_trades = None  # its trades are not numbered one by one
 
     def parse_instruments(self, raw: bytes) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
         listed = parse_instruments(raw)

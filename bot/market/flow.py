@@ -8,6 +8,7 @@ what expires takes away exactly what was added. `now_ns` is engine time and neve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from decimal import Decimal
 from math import log
 from typing import Generic, TypeVar
@@ -74,6 +75,13 @@ class Slots(Generic[Number]):
     def totals(self, now_ns: int) -> list[Number]:
         running = self.row(now_ns)
         return [closed + now for closed, now in zip(self._closed, running, strict=True)]
+
+    def copy(self) -> Slots[Number]:
+        made = copy(self)
+        made._rows = [row.copy() for row in self._rows]
+        made._closed = self._closed.copy()
+        made._running = made._rows[self._newest % self._count]
+        return made
 
     def _advance(self, slot: int) -> None:
         closed, rows, count = self._closed, self._rows, self._count
@@ -163,6 +171,11 @@ class OrderSizes:
         self._floor = floor_micro
         self._hours = Slots(24, HOUR_NS, (0,) * (self.BINS + 1))
 
+    def copy(self) -> OrderSizes:
+        made = copy(self)
+        made._hours = self._hours.copy()
+        return made
+
     def record(self, micro: int, now_ns: int) -> None:
         self._hours.row(now_ns)[self._bin(micro)] += 1
 
@@ -189,7 +202,8 @@ class WhaleFlow:
     several fills. It is a whale's from the threshold on: the floor, or once 24 hours of trades are known the 99th percentile of
     taker orders where that is larger (taken anew once a minute; an order is judged by the threshold of its moment).
     There is no value until one unbroken hour of trades was seen. A gap restarts that hour, not the percentile: a
-    sample with a hole in it is still a sample, and venues cut every connection daily.
+    sample with a hole in it is still a sample, and venues cut every connection daily. Trades of before the first message
+    count like those of the stream where they join it (`past_trades.py`).
     """
 
     WINDOW_S = 900
@@ -248,6 +262,15 @@ class WhaleFlow:
     def gap(self) -> None:
         """Trades may have been missed. What was summed before has expired by the time there is a value again."""
         self._since_ns = None
+
+    def copy(self) -> WhaleFlow:
+        made = copy(self)
+        made._sizes, made._slots = self._sizes.copy(), self._slots.copy()
+        return made
+
+    def become(self, other: WhaleFlow) -> None:
+        """What the other is, which must not be used any more."""
+        self.__dict__.update(other.__dict__)
 
     def totals(self, now_ns: int) -> tuple[int, int, int]:
         """Micro-USD bought, micro-USD sold and number of whale orders in the window."""

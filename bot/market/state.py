@@ -20,7 +20,7 @@ from bot.domain.frames import DEPTH, TRADES
 from bot.domain.instrument import Instrument
 from bot.domain.market import Bar, BookDiff, BookSnapshot, ForcedOrder, MarketMessage, MarkPrice, Quote, TradePrint
 from bot.domain.reading import Reading
-from bot.domain.trades import TradeRun
+from bot.domain.trades import PastTrade, TradeRun
 from bot.domain.values import Side
 from bot.market.bars import REGIME_WIDTH_S, BarParams, Bars
 from bot.market.book import Book, Steps
@@ -35,6 +35,7 @@ from bot.market.flow import (
 )
 from bot.market.liquidations import ForcedFlow, ForcedSummary
 from bot.market.other_book import COMPLETE, BookNote, OtherBook, age_of
+from bot.market.past_trades import PastJoin
 from bot.market.readings import COIN, MODEL, ReadingStore, own_reading, rule_of
 from bot.market.regime import RegimeMeter, RegimeParams
 from bot.market.volumes import DAY_NS, DAY_S, Volumes
@@ -61,6 +62,7 @@ class InstrumentMarket:
         self.book = Book()
         self.taker = TakerFlow(params.taker)
         self.whale = WhaleFlow(params.whale)
+        self._join = PastJoin(self.whale)
         self.ofi = OrderFlowImbalance(params.ofi)
         self.walls = WallTracker(params.walls, instrument.base, instrument.venue)
         self.others: dict[str, Book] = {}  # the same coin elsewhere, by venue
@@ -103,14 +105,18 @@ class InstrumentMarket:
         price, taker_buys = trade.price, trade.taker_buys
         micro = micro_usd(price, trade.quantity)
         self.taker.add(micro, taker_buys, now_ns)
-        self.whale.add(micro, taker_buys, trade.exch_ns, now_ns)
+        if self._join.waiting:
+            self._join.add(trade.trade_id, micro, taker_buys, trade.exch_ns, now_ns)
+        else:
+            self.whale.add(micro, taker_buys, trade.exch_ns, now_ns)
+            self._join.last_id = trade.trade_id
         self.walls.on_trade(price, micro / 1e6)
         self.history.add(price, micro, taker_buys, trade.exch_ns, now_ns)
         self.last = price
         self._trade_ns = now_ns
 
     def on_trades(self, run: TradeRun, count: int) -> None:
-        """Like `on_trade` for the next trades of a run, all of one second of engine time."""
+        """Like `on_trade` for the next trades of a run, all of one second of engine time. Not while the past is awaited."""
         if not self.counts(run.aggregated):
             return
         self._aggregated = run.aggregated
@@ -120,10 +126,16 @@ class InstrumentMarket:
         bought = sum([worth for worth in worths if worth > 0])
         self.taker.add_all(bought, bought - sum(worths), times)
         self.whale.add_all(worths, stamps, times)
+        self._join.last_id = run.ids[run.at + count - 1]
         self.walls.on_trades(prices, worths)
         self.history.add_all(prices, worths, stamps, times)
         self.last = prices[-1]
         self._trade_ns = times[-1]
+
+    def on_past(self, trades: Iterable[PastTrade]) -> None:
+        """Aggregated trades of before the stream; they say nothing about where others are counted."""
+        if self.counts(True):
+            self._join.take(trades)
 
     def on_quote(self, quote: Quote, now_ns: int) -> None:
         """Quotes do not touch the book. They show every change of the best prices, so from the first one OFI follows them."""
@@ -155,6 +167,7 @@ class InstrumentMarket:
         continued. `carries` says what the lost stream carried, nothing: everything."""
         if not carries or TRADES in carries:
             self.taker.gap()
+            self._join.gap()
             self.whale.gap()
             self.history.gap()
         if carries and DEPTH not in carries:
@@ -230,6 +243,11 @@ class InstrumentMarket:
     def counts(self, aggregated: bool) -> bool:
         """Whether trades told that way are those that count."""
         return self._aggregated is None or aggregated is self._aggregated
+
+    @property
+    def awaits_past(self) -> bool:
+        """Every trade has to be taken by itself."""
+        return self._join.waiting
 
     def book_age_ns(self, now_ns: int) -> int | None:
         """Since the last depth message that left a usable book."""

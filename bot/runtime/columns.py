@@ -28,8 +28,8 @@ from bot.market.flow import micro_usd
 from bot.runtime.tape import Problems, Tape, blocks
 
 FILE = "columns.zst"
-VERSION = 1
-LONGEST = 16_384  # trades of a run: 0.7 MB
+VERSION = 2
+LONGEST = 16_384  # trades of a run: 0.8 MB
 SHORTEST = 8  # fewer trades in a row are left as they came: a run of its own would cost more than it saves
 _FRAMES = 4_096  # of a document
 
@@ -49,6 +49,7 @@ class _Run(Struct, tag="run"):
     symbol: str
     source: str
     aggregated: bool
+    ids: bytes
     times: bytes
     stamps: bytes
     prices: bytes
@@ -199,6 +200,7 @@ def _run(frames: list[Frame], trades: list[TradePrint]) -> TradeRun:
         symbol=trades[0].symbol,
         source=frames[0].source,
         aggregated=trades[0].aggregated,
+        ids=array("q", [trade.trade_id for trade in trades]),
         times=array("q", accumulate([frame.recv_ns for frame in frames], max)),
         stamps=array("q", [trade.exch_ns for trade in trades]),
         prices=array("d", [trade.price for trade in trades]),
@@ -217,12 +219,12 @@ def _made_of(tape: Tape) -> _Made:
 def _packed(piece: TradeRun | list[Frame]) -> _Run | _Frames:
     if not isinstance(piece, TradeRun):
         return _Frames([(frame.recv_ns, frame.lane, frame.source, frame.raw) for frame in piece])
-    columns = (piece.times, piece.stamps, piece.prices, piece.quantities, piece.worths)
+    columns = (piece.ids, piece.times, piece.stamps, piece.prices, piece.quantities, piece.worths)
     return _Run(piece.symbol, piece.source, piece.aggregated, *(column.tobytes() for column in columns))
 
 
 def _unpacked(run: _Run) -> TradeRun:
-    whole = (array("q", run.times), array("q", run.stamps))
+    whole = (array("q", run.ids), array("q", run.times), array("q", run.stamps))
     prices = (array("d", run.prices), array("d", run.quantities))
     return TradeRun(run.symbol, run.source, run.aggregated, *whole, *prices, array("q", run.worths))
 

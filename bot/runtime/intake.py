@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Protocol
 
 import msgspec
 
 from bot.domain.errors import FeedError
 from bot.domain.events import Emit
-from bot.domain.frames import DEPTH, FeedState, Frame, History, IntelProblem, Source, Widen
+from bot.domain.frames import DEPTH, FeedState, Frame, History, IntelProblem, PastTrades, Source, Widen
 from bot.domain.market import Bar, BookDiff, BookSnapshot, MarketMessage, MarkPrice, TradePrint, flaw_of
 from bot.domain.messages import FeedChanged, Message, OperatorRequest, OutsideSignal
 from bot.domain.orders import AccountReport, Transfer, Trigger
 from bot.domain.ports import MarketView
-from bot.domain.trades import TradeRun
+from bot.domain.trades import PastTrade, TradeRun
 from bot.domain.values import NS
 from bot.exchanges.base import BookLost, Decoder
 from bot.market.flow import TakerFlow
@@ -95,6 +96,7 @@ class Intake:
         self._feed = msgspec.json.Decoder(FeedState)
         self._widen = msgspec.json.Decoder(Widen)
         self._history = msgspec.json.Decoder(History)
+        self._past = msgspec.json.Decoder(PastTrades)
         self._intel = msgspec.json.Decoder(IntelProblem)
         self.asked: Asked | None = None
         self.bad_frames = 0
@@ -119,10 +121,13 @@ class Intake:
             return self._bad(frame, str(error), now_ns)
 
     def undisturbed(self, run: TradeRun) -> bool:
-        """Whether many of these trades may be applied at once: nobody waits for a price or a fill, or asks in full."""
+        """Whether many of these trades may be applied at once: nobody waits for a price, a fill or the past, or asks in full."""
         if run.symbol in self._unfollowed:
             return True
-        instrument = self._market.by_symbol(run.symbol).id
+        market = self._market.by_symbol(run.symbol)
+        instrument = market.id
+        if market.awaits_past:
+            return False
         if self._fills.watching(instrument) or self._watches.watching(instrument) or self._is_followed(instrument):
             return False
         return self.asked is None or self.asked.in_bulk(instrument)
@@ -225,6 +230,8 @@ class Intake:
                 return (Emit(kind="INTEL_ERROR", source=said.provider, data={"problem": said.problem}),)
             case Source.HISTORY:
                 self._take_history(self._history.decode(frame.raw))
+            case Source.PAST:
+                self._take_past(self._past.decode(frame.raw))
             case Source.TICK:
                 pass
             case _:
@@ -265,6 +272,13 @@ class Intake:
             self._market.add_days(history.coin, bars)
         else:
             self._market.warm_up(history.instrument, history.width_s, bars)
+
+    def _take_past(self, past: PastTrades) -> None:
+        trades = [PastTrade(*row) for row in past.trades]
+        for before, after in pairwise(trades):
+            if after.trade_id != before.trade_id + 1:
+                raise FeedError(f"past trades of {past.instrument}: {after.trade_id} follows {before.trade_id}")
+        self._market.market(past.instrument).on_past(trades)
 
     def _notes(self) -> list[Message]:
         """A book became usable or unusable: journaled, and told to the desk that keeps the trading state."""

@@ -23,6 +23,7 @@ from bot.domain.values import NS
 from bot.exchanges.base import Exchange, Klines, StreamPlan
 from bot.runtime.clock import RealClock
 from bot.runtime.websocket import Stream, StreamRules, backoff_s
+from bot.venues.past_feed import PastFeed
 from bot.venues.rest import PublicRest
 
 Chance = Callable[[], float]
@@ -50,7 +51,14 @@ class VenueFeed:
     """`book_age_s` answers for a symbol of this venue how old its book is, None without one."""
 
     def __init__(
-        self, exchange: Exchange, rest_url: str, ws_url: str, clock: RealClock, *, depth_only: bool = False
+        self,
+        exchange: Exchange,
+        rest_url: str,
+        ws_url: str,
+        clock: RealClock,
+        *,
+        depth_only: bool = False,
+        past_calls: int = 0,
     ) -> None:
         self.exchange, self.venue = exchange, exchange.venue
         self.followed: list[Instrument] = []
@@ -73,6 +81,9 @@ class VenueFeed:
         self._said: defaultdict[str, deque[float]] = defaultdict(
             deque
         )  # when the stream was asked for a book, loop time
+
+        calls = exchange.past_trades
+        self._past = PastFeed(calls, self._rest, clock, past_calls) if calls is not None and past_calls else None
 
     async def instruments(self) -> list[Instrument]:
         """What trades there. Raises VenueError."""
@@ -141,6 +152,8 @@ class VenueFeed:
         parts[f"{self.venue} watch"] = self._watch(put, book_age_s)
         if self._widths_s:
             parts[f"{self.venue} history"] = self._fetch_history(put)
+        if self._past is not None:
+            parts[f"{self.venue} past trades"] = self._past.run(put)
         return parts
 
     def began(self, plan: StreamPlan) -> None:
@@ -150,9 +163,16 @@ class VenueFeed:
                 if self.exchange.snapshot_path(each.symbol):
                     self.want(each.symbol)
         if TRADES in plan.carries:
+            if self._past is not None:
+                self._past.began(self.followed)
             for each in self.followed:
                 for width_s in self._widths_s:
                     self._fetch_at_end_of_bar(each.symbol, width_s)
+
+    def ended(self, plan: StreamPlan) -> None:
+        """A stream no longer delivers."""
+        if TRADES in plan.carries and self._past is not None:
+            self._past.ended()
 
     async def _replace_books(self, put: Put, chance: Chance) -> None:
         """One at a time, a symbol at most once a second; what fails is asked again, later each time. One symbol that fails lets the
@@ -317,6 +337,7 @@ class _Listener:
         if self._told is not False:
             self._told = False
             self._depth(False)
+            self._feed.ended(self._plan)
             await self._tell(False, reason)
 
     async def deliver(self, raws: Sequence[bytes]) -> None:

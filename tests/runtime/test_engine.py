@@ -108,11 +108,9 @@ class Harness:
 
     def trades(self, *at_s: float) -> None:
         """One run, numbered by the venue's stamps."""
-        times = array("q", [T0 + round(each * NS) for each in at_s])
+        times, numbers = array("q", [T0 + round(each * NS) for each in at_s]), array("q", range(len(at_s)))
         nothing = array("d", [1.0] * len(at_s))
-        run = TradeRun(
-            "BTCUSDT", "market", False, times, array("q", range(len(at_s))), nothing, nothing, array("q", times)
-        )
+        run = TradeRun("BTCUSDT", "market", False, times, times, numbers, nothing, nothing, array("q", times))
         self.inbox.offer_data(run)
 
     def account(self, name: str, at_s: float) -> None:
