@@ -42,7 +42,7 @@ class Common(Protocol):
 class CoinMarket:
     """One coin's market. `price`, `bids`, `asks` and `walls` are its present state, between two events."""
 
-    def __init__(self, scenario: Scenario, index: int, common: Common) -> None:
+    def __init__(self, scenario: Scenario, index: int, common: Common, trades_before: int = 0) -> None:
         self.scenario, self.coin, self._common = scenario, scenario.coins[index], common
         seed = f"{scenario.seed}:{self.coin.symbol}"
         correlation = scenario.correlation if len(scenario.coins) > 1 else 0.0
@@ -63,7 +63,7 @@ class CoinMarket:
         self._flow(Random(f"{seed}:flow"))
         self.walls = Walls([w for w in scenario.walls if w.symbol == self.coin.symbol], self.coin, self.bids, self.asks)
         self._update_id = self._told_id = 1_000_000 + index
-        self._trade_id = 0
+        self.trades_before = self._trade_id = trades_before
         self._snapshot_at = self.price.ticks
         self._to_refresh = 0.0
 

@@ -19,12 +19,13 @@ from bot.sim.scenario import Scenario
 
 
 class SyntheticMarket:
-    """All coins of a scenario. `events` may be asked for once; `warmup` is what happened before."""
+    """All coins of a scenario. `events` may be asked for once; `warmup` is what happened before, `trades_before` how many trades of each
+    coin are numbered before the first one."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, trades_before: int = 0) -> None:
         self.scenario = scenario
         common = _Common(Random(f"{scenario.seed}:common"))
-        self.coins = [CoinMarket(scenario, index, common) for index in range(len(scenario.coins))]
+        self.coins = [CoinMarket(scenario, index, common, trades_before) for index in range(len(scenario.coins))]
 
     @property
     def warmup(self) -> dict[str, list[Bar]]:

@@ -36,6 +36,12 @@ def test_a_newcomer_sees_signals_blocks_and_a_managed_position(tmp_path: Path) -
     with Engine(tmp_path / "data", "--speed", 20, **QUICK) as engine:
         status = engine.get("/api/status")
         assert (status["venue"], status["mode"]) == ("sim", "paper")
+        began_s = time.monotonic()
+        until(
+            lambda: {row["state"] for row in engine.get("/api/readings") if row["name"] == "whale_cvd"} == {"FRESH"},
+            "whale flow of the hour before",
+        )
+        assert time.monotonic() - began_s < 30
         until(lambda: engine.get("/api/events?kinds=POSITION_OPENED"), "a position")
         decisions: list[Json] = until(
             lambda: [e for e in engine.get("/api/events?kinds=DECISION") if not e["data"]["allowed"]], "a block"

@@ -15,6 +15,7 @@ from bot.sim.events import Depth, Event, Mark, Rung, Snapshot, Told, Trade
 from bot.sim.market_model import SyntheticMarket
 from bot.sim.scenario import Coin, Scenario
 
+TRADES_BEFORE = 1_000_000  # of each symbol: those of the past have numbers too
 Listener = Callable[[Event], None]
 
 
@@ -23,7 +24,7 @@ class SimMarket:
 
     def __init__(self, scenario: Scenario, now_ns: Callable[[], int]) -> None:
         self.scenario, self._now_ns = scenario, now_ns
-        self.model = SyntheticMarket(scenario)
+        self.model = SyntheticMarket(scenario, TRADES_BEFORE)
         self.coins: Mapping[str, Coin] = {coin.symbol: coin for coin in scenario.coins}
         self.books: Mapping[str, SimBook] = {symbol: SimBook(coin) for symbol, coin in self.coins.items()}
         self.listeners: list[Listener] = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from math import exp, sqrt
 from random import Random
 from typing import NamedTuple
@@ -19,38 +18,16 @@ from bot.domain.reading import LongShort
 from bot.domain.values import MS
 from bot.sim.coin_market import CoinMarket
 from bot.sim.events import Event, Mark, Told, Trade
+from bot.sim.server.kline import Kline, add, copy, fold
+from bot.sim.server.past_trades import count_of, kline_of, trades_of
 
 MINUTE_MS, FIVE_MS, HOUR_MS = 60_000, 300_000, 3_600_000
 _MINUTES_KEPT, _FIVES_KEPT = 1600, 11 * 288
-_TRADES_KEPT = 5_000
+_TRADES_KEPT_MS = 65 * MINUTE_MS
 _SAMPLES_KEPT = 600
 _RATIO_HOURS = 30 * 24
 _FUNDING_MS = 8 * HOUR_MS
 _FUNDINGS = 90
-
-
-@dataclass(slots=True)
-class Kline:
-    """Prices in ticks, volumes in lots and in ticks times lots."""
-
-    start_ms: int
-    open: int
-    high: int
-    low: int
-    close: int
-    lots: int = 0
-    buy_lots: int = 0
-    worth: int = 0
-    buy_worth: int = 0
-    trades: int = 0
-
-    def add(self, ticks: int, lots: int, buys: bool) -> None:
-        self.high, self.low, self.close = max(self.high, ticks), min(self.low, ticks), ticks
-        self.lots += lots
-        self.worth += lots * ticks
-        self.buy_lots += lots * buys
-        self.buy_worth += lots * ticks * buys
-        self.trades += 1
 
 
 class Sample(NamedTuple):
@@ -65,7 +42,7 @@ class Past:
         self.coin, self._market = market.coin, market
         self.minutes: deque[Kline] = deque(maxlen=_MINUTES_KEPT)
         self.fives: deque[Kline] = deque(maxlen=_FIVES_KEPT)
-        self.trades: deque[Trade] = deque(maxlen=_TRADES_KEPT)
+        self.trades: deque[Trade] = deque()  # of an hour and a bit
         self.interest: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # coins, at every full five minutes
         self.interest_now = Sample(start_ms, self.coins_open(1.0))
         self.ratios: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # five minutes
@@ -74,6 +51,7 @@ class Past:
         self._mark: Mark | None = None
         rng = Random(f"{seed}:{self.coin.symbol}:past")
         self._look_back(market.bars, start_ms, rng)
+        self._trade_back(Random(f"{seed}:{self.coin.symbol}:trades"))
         self._guess(start_ms, rng)
 
     def coins_open(self, share: float) -> float:
@@ -92,7 +70,10 @@ class Past:
             self._told(event)  # type: ignore[arg-type]
 
     def _traded(self, trade: Trade) -> None:
-        self.trades.append(trade)
+        trades = self.trades
+        trades.append(trade)
+        while trades[0].ms < trade.ms - _TRADES_KEPT_MS:
+            trades.popleft()
         start_ms = trade.ms - trade.ms % MINUTE_MS
         if not self.minutes or self.minutes[-1].start_ms < start_ms:
             if self.minutes:
@@ -104,9 +85,9 @@ class Past:
         """`fives` has all but the running minute."""
         start_ms = done.start_ms - done.start_ms % FIVE_MS
         if self.fives and self.fives[-1].start_ms == start_ms:
-            _add(self.fives[-1], done)
+            add(self.fives[-1], done)
         elif not self.fives or self.fives[-1].start_ms < start_ms:
-            self.fives.append(_copy(done, start_ms))
+            self.fives.append(copy(done, start_ms))
 
     def _marked(self, mark: Mark) -> None:
         before, self._mark = self._mark, mark
@@ -129,9 +110,9 @@ class Past:
     def klines(self, width_ms: int) -> Iterator[Kline]:
         """All there are of that width, the running one last."""
         if width_ms % FIVE_MS:
-            yield from _fold(self.minutes, width_ms)
+            yield from fold(self.minutes, width_ms)
         else:
-            yield from _fold([*self.fives, *list(self.minutes)[-1:]], width_ms)
+            yield from fold([*self.fives, *list(self.minutes)[-1:]], width_ms)
 
     def kline(self, width_ms: int, start_ms: int) -> Kline | None:
         """The one that begins there, as far as it has come."""
@@ -141,9 +122,9 @@ class Past:
             if kline.start_ms < start_ms:
                 break
             if kline.start_ms < start_ms + width_ms:
-                before, newest = newest, _copy(kline, start_ms)
+                before, newest = newest, copy(kline, start_ms)
                 if before is not None:
-                    _add(newest, before)
+                    add(newest, before)
         return newest
 
     # --- before the beginning ---
@@ -159,7 +140,20 @@ class Past:
             self.minutes.extend(_minutes_of(five, rng))
         if self.minutes:  # the newest minute still runs: a last trade of history is to come
             running = list(self.minutes)[-5:-1]
-            self.fives[-1] = next(_fold(running, FIVE_MS))
+            self.fives[-1] = next(fold(running, FIVE_MS))
+
+    def _trade_back(self, rng: Random) -> None:
+        """The newest minutes, and the five minutes that they fold into, are made of trades that are told one by one."""
+        minutes = list(self.minutes)[-_TRADES_KEPT_MS // MINUTE_MS :]
+        first_id = self._market.trades_before + 1 - sum(count_of(minute) for minute in minutes)
+        for back, minute in zip(range(len(minutes), 0, -1), minutes, strict=True):
+            trades = trades_of(minute, self.coin.symbol, first_id, rng)
+            self.minutes[-back] = kline_of(minute, trades)
+            self.trades.extend(trades)
+            first_id += len(trades)
+        folded = list(fold(list(self.minutes)[-len(minutes) : -1], FIVE_MS))  # the newest minute still runs
+        for back, five in zip(range(len(folded), 0, -1), folded, strict=True):
+            self.fives[-back] = five
 
     def _kline(self, bar: Bar) -> Kline:
         tick, lot = float(self.coin.tick), float(self.coin.step)
@@ -214,34 +208,6 @@ class Pasts(dict[str, Past]):
         past = self._by_key.get(event.key) if isinstance(event, Told) else self[event.symbol]
         if past is not None:
             past.on_event(event)
-
-
-def _copy(kline: Kline, start_ms: int) -> Kline:
-    k = kline
-    return Kline(start_ms, k.open, k.high, k.low, k.close, k.lots, k.buy_lots, k.worth, k.buy_worth, k.trades)
-
-
-def _add(into: Kline, more: Kline) -> None:
-    into.high, into.low, into.close = max(into.high, more.high), min(into.low, more.low), more.close
-    into.lots += more.lots
-    into.buy_lots += more.buy_lots
-    into.worth += more.worth
-    into.buy_worth += more.buy_worth
-    into.trades += more.trades
-
-
-def _fold(klines: Iterable[Kline], width_ms: int) -> Iterator[Kline]:
-    running: Kline | None = None
-    for kline in klines:
-        start_ms = kline.start_ms - kline.start_ms % width_ms
-        if running is not None and running.start_ms == start_ms:
-            _add(running, kline)
-            continue
-        if running is not None:
-            yield running
-        running = _copy(kline, start_ms)
-    if running is not None:
-        yield running
 
 
 def _minutes_of(five: Kline, rng: Random) -> Iterator[Kline]:

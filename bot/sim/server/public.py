@@ -19,9 +19,10 @@ from bot.sim.events import Rung, Trade
 from bot.sim.exchange.core import ExchangeCore
 from bot.sim.refusals import Refused, bad_symbol
 from bot.sim.scenario import Coin
+from bot.sim.server.kline import Kline
 from bot.sim.server.limits import Limits, answer, refusal
 from bot.sim.server.market import SimBook, SimMarket
-from bot.sim.server.past import Kline, Past, Sample
+from bot.sim.server.past import Past, Sample
 
 T = TypeVar("T")
 MINUTE_MS = 60_000
@@ -150,9 +151,12 @@ class Public:
 
     def agg_trades(self, query: Query) -> Any:
         coin, limit = self._coin(query), query.whole("limit", 500, 1, 1000)
-        first = query.whole("fromId", 0)
-        trades = [trade for trade in self.pasts[coin.symbol].trades if trade.trade_id >= first]
-        found = trades[:limit] if first else _span(query, trades, lambda trade: trade.ms, limit)
+        trades, first = self.pasts[coin.symbol].trades, query.whole("fromId", 0)
+        if query.has("fromId"):  # they are numbered one by one
+            start = max(0, first - trades[0].trade_id)
+            found = list(islice(trades, start, start + limit))
+        else:
+            found = _span(query, trades, lambda trade: trade.ms, limit)
         return [_agg_trade(coin, trade) for trade in found]
 
     def trades(self, query: Query) -> Any:

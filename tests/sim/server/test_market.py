@@ -10,7 +10,7 @@ from bot.sim.events import Depth, Event, Snapshot
 from bot.sim.market_model import SyntheticMarket
 from bot.sim.presets import preset
 from bot.sim.scenario import Scenario
-from bot.sim.server.market import SimBook, SimMarket
+from bot.sim.server.market import TRADES_BEFORE, SimBook, SimMarket
 
 
 def scenario(symbols: int = 2, hours: float = 0.05) -> Scenario:
@@ -51,7 +51,7 @@ def test_advance_plays_what_is_due_and_no_more() -> None:
     assert sim.now_ms() == start_ms + 7
     assert sim.advance(start_ms + 1000, most=10) and len(seen) == 10
     assert not sim.advance(start_ms + 1000)
-    due = [event for event in SyntheticMarket(made).events() if event.ms <= start_ms + 1000]
+    due = [event for event in SyntheticMarket(made, TRADES_BEFORE).events() if event.ms <= start_ms + 1000]
     assert seen == due and sim.at_ms == due[-1].ms
 
 
