@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OVERLAP_S = 1.0  # what REST tells may be a moment behind the stream
 REACH_NS = 3630 * NS  # an hour, and a clock that is not quite the venue's
 MARGIN_NS = 30 * NS  # before a stream was known to have ended, it may have been silent
-AGAIN_S = (5.0, 15.0, 30.0)  # after a call that failed
+AGAIN_S = (5.0, 20.0, 60.0)  # after a call that failed; the last one is after the silence that a venue may want
 WEIGHT_AT_ONCE, WEIGHT_PER_S = 900, 8.0
 """Of 2,400 a minute that Binance allows: what else is asked keeps more than a third in the first minute and most of the others."""
 
@@ -82,16 +82,19 @@ class PastFeed:
         await put(Source.PAST, msgspec.json.encode(PastTrades(instrument=instrument.id, trades=list(trades))))
 
     async def _back_to(self, symbol: str, since_ns: int) -> list[PastTrade]:
-        """All trades from then on, or the newest of them. Older ones than the venue still has are none."""
+        """All trades from then on, or as many of the newest as can be had without a hole. Raises VenueError, and FeedError where
+        not even the newest can be read."""
         pages: list[list[PastTrade]] = []
         from_id: int | None = None
         for _ in range(self._most):
-            page = await self._page(symbol, from_id)
+            try:
+                page = await self._page(symbol, from_id)
+            except FeedError:
+                if not pages:
+                    raise
+                break
             if pages:
-                first_id = pages[-1][0].trade_id
-                page = [trade for trade in page if trade.trade_id < first_id]
-                if not page or page[-1].trade_id != first_id - 1:
-                    break
+                page = _joining(page, pages[-1][0].trade_id)
             if not page:
                 break
             pages.append(page)
@@ -110,3 +113,9 @@ class PastFeed:
         self._weight, self._weighed_s = min(WEIGHT_AT_ONCE, self._weight + saved) - weight, now_s
         if self._weight < 0:
             await asyncio.sleep(-self._weight / WEIGHT_PER_S)
+
+
+def _joining(page: list[PastTrade], next_id: int) -> list[PastTrade]:
+    """Those before that trade; none where the last of them is missing."""
+    before = [trade for trade in page if trade.trade_id < next_id]
+    return before if before and before[-1].trade_id == next_id - 1 else []

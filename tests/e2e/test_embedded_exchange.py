@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.frames import Source
+from bot.runtime.tape import Tape
 from tests.e2e.running import Engine, Json, called, discard, launch, until
 
 QUICK = {"BOT_VENUE__NAME": "sim", "BOT_SYMBOLS": "BTC/USDT:USDT,ETH/USDT:USDT"}
@@ -60,6 +62,23 @@ def test_a_newcomer_sees_signals_blocks_and_a_managed_position(tmp_path: Path) -
         assert events.get("BAD_FRAME", 0) == 0
         ended = engine.interrupt()
         assert ended.code == 130 and not ended.err
+
+
+def test_a_recording_holds_the_trades_that_were_looked_up_and_replays_the_same(tmp_path: Path) -> None:
+    tape = tmp_path / "tape"
+    with Engine(tmp_path / "data", "--speed", 20, "--record", tape, **QUICK) as engine:
+        until(lambda: engine.get("/api/events?kinds=POSITION_OPENED"), "a position")
+        ended = engine.interrupt()
+    ran = ended.json()
+    looked_up = [frame.raw for frame in Tape.open(tape).frames() if frame.source == Source.PAST]
+    assert len(looked_up) == 2 and all(len(raw) > 100_000 for raw in looked_up)
+    assert called("record", "columns", tape, cwd=tmp_path).code == 0
+    by_columns = called("replay", tape, "--json", cwd=tmp_path, **QUICK).json()
+    (tape / "columns.zst").unlink()
+    by_frames = called("replay", tape, "--json", cwd=tmp_path, **QUICK).json()
+    for replayed in (by_columns, by_frames):
+        assert replayed["as_recorded"] == {"same": True, "problems": []} and replayed["tape_problems"] == []
+        assert (replayed["digest"], replayed["frames"]) == (ran["digest"], ran["frames"])
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes the Linux way")

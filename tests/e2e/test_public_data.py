@@ -195,3 +195,37 @@ def test_a_symbol_that_the_venue_does_not_list_is_told_with_what_is_near(
     assert ended.code == 2
     assert "binanceusdm does not list BTC/USDC:USDC for trading now; near it are BTC/USDT:USDT" in ended.err
     assert "tape" not in ended.err
+
+
+# --- trades of before the stream ------------------------------------------------------------------------------------
+
+
+def whales(engine: Engine) -> tuple[str, Json, str]:
+    [row] = [row for row in engine.get(f"/api/readings?symbol={SYMBOL}") if row["name"] == "whale_cvd"]
+    return row["state"], row["value"], row["reason"]
+
+
+def test_the_hour_before_is_looked_up_and_so_is_what_a_cut_took(tmp_path: Path) -> None:
+    with (
+        BinancePublic(aggregated=True) as venue,
+        Engine(tmp_path / "data", "--venue", "binanceusdm", **QUICK, **venue.settings) as engine,
+    ):
+        until(lambda: whales(engine)[0] == "FRESH", "whale flow of the hour before")
+        assert whales(engine)[1]["direction"] == "short"
+        looked_up = venue.lookups
+        assert 4 <= looked_up < 24
+        venue.cut()
+        engine.wait_for("FEED_DOWN")
+        until(lambda: venue.lookups > looked_up, "a look into the hole")
+        until(lambda: whales(engine)[0] == "FRESH", "whale flow over the hole")
+
+
+def test_as_few_calls_as_wanted_are_made_and_what_they_reached_is_told(tmp_path: Path) -> None:
+    with (
+        BinancePublic(aggregated=True) as venue,
+        Engine(
+            tmp_path / "data", "--venue", "binanceusdm", **QUICK, **venue.settings, BOT_VENUE__PAST_TRADE_CALLS="2"
+        ) as engine,
+    ):
+        told = until(lambda: re.search(r"(\d{3,}) s of 3600 s unbroken", whales(engine)[2]), "part of the hour")
+        assert 1000 < int(told[1]) < 2100 and venue.lookups == 2

@@ -22,7 +22,7 @@ from bot.domain.messages import (
     WatchPrice,
 )
 from bot.domain.orders import OrderStatus, OrderUpdate, Transfer, Trigger
-from bot.domain.reading import LongShort
+from bot.domain.reading import LongShort, WhaleCvd
 from bot.domain.trades import TradeRun
 from bot.domain.values import NS, Direction
 from bot.exchanges import binance
@@ -312,6 +312,53 @@ def test_a_stream_that_goes_empties_books_and_flow_and_is_told(intake: Intake) -
     assert (down.kind, down.data) == ("FEED_DOWN", {"stream": "public", "reason": "silent for 5 s"})
     assert (resync.kind, changed.usable, changed.reason) == ("BOOK_RESYNC", False, "silent for 5 s")
     assert [event.kind for event in feed(True)] == ["FEED_UP"]
+
+
+# --- trades of the past ---------------------------------------------------------------------------------------------
+
+
+def past_frame(*ids: int, symbol: str = "BTCUSDT", at_s: float = 0.0, price: float = 65_000.0) -> Frame:
+    rows = [[number, price, 10.0, True, T0 - 3600 * NS] for number in ids]
+    raw = json.dumps({"instrument": f"binanceusdm:{symbol}", "trades": rows}).encode()
+    return Frame(T0 + round(at_s * NS), "data", "past", raw)
+
+
+def agg_trade(number: int) -> dict[str, Any]:
+    prices = {"p": "65000.1", "q": "0.5", "m": False}
+    return {"e": "aggTrade", "E": 1, "T": T0 // 10**6, "s": "BTCUSDT", "a": number, "f": 1, "l": 1, **prices}
+
+
+def whales(intake: Intake) -> Any:
+    return intake._market.market(BTC).whale
+
+
+def test_past_trades_that_join_the_stream_make_whale_flow_known(intake: Intake) -> None:
+    apply(intake, market_frame(agg_trade(13)))
+    assert apply(intake, past_frame(10, 11, 12)) == []
+    assert whales(intake).value(T0) == (WhaleCvd(direction=None, intensity=0.0), "")
+
+
+def test_past_trades_say_nothing_where_trades_are_counted_one_by_one(intake: Intake) -> None:
+    apply(intake, market_frame(trade()))
+    apply(intake, past_frame(0))
+    assert whales(intake).value(T0)[1] == "0 s of 3600 s unbroken"
+
+
+@pytest.mark.parametrize(
+    ("frame", "problem"),
+    [
+        (past_frame(10, 12), "past trades of binanceusdm:BTCUSDT: 12 follows 10"),
+        (past_frame(10, 10), "past trades of binanceusdm:BTCUSDT: 10 follows 10"),
+        (past_frame(11, 10), "past trades of binanceusdm:BTCUSDT: 10 follows 11"),
+        (past_frame(10, price=0.0), "Expected `float` > 0.0"),
+        (past_frame(10, symbol="XRPUSDT"), "not followed"),
+    ],
+)
+def test_past_trades_that_cannot_be_are_refused(intake: Intake, frame: Frame, problem: str) -> None:
+    [told] = apply(intake, frame)
+    assert told.kind == "BAD_FRAME" and problem in told.data["problem"]
+    apply(intake, market_frame(agg_trade(13)))
+    assert whales(intake).value(T0)[1] == "0 s of 3600 s unbroken"
 
 
 # --- trades in columns ----------------------------------------------------------------------------------------------

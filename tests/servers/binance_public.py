@@ -44,8 +44,12 @@ LISTING = {
 class BinancePublic:
     """Use it in a `with`; it runs in a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, aggregated: bool = False) -> None:
+        """`aggregated`: its trades are told as the stream aggTrade does, and those since an hour before the start can be looked up."""
         self.port = 0
+        self.trades: list[dict[str, Any]] = []  # as REST tells them
+        self.lookups = 0
+        self._aggregated = aggregated
         self.snapshots = self.connections = 0
         self.stale_snapshots = 0  # so many to come are of the book as it was at the beginning
         self.silent = self.refusing = False
@@ -112,6 +116,7 @@ class BinancePublic:
             [
                 web.get("/fapi/v1/exchangeInfo", self._exchange_info),
                 web.get("/fapi/v1/depth", self._depth),
+                web.get("/fapi/v1/aggTrades", self._past_trades),
                 *(each for each in self.statistics.routes() if "/fapi/" in each.path or "/futures/" in each.path),
                 web.get("/{path:public|market}/ws", self._socket),
             ]
@@ -139,6 +144,31 @@ class BinancePublic:
             {"lastUpdateId": self._last_id, "E": 1, "T": 1, "bids": book["b"][::-1][:1000], "asks": book["a"][:1000]}
         )
 
+    async def _past_trades(self, request: web.Request) -> web.Response:
+        if self.refusing or not self._aggregated:
+            return web.json_response({"code": -1003, "msg": "Too many requests"}, status=503)
+        self.lookups += 1
+        limit = int(request.query["limit"])
+        if "fromId" not in request.query:
+            return web.json_response(self.trades[-limit:])
+        start = max(0, int(request.query["fromId"]) - self.trades[0]["a"])
+        return web.json_response(self.trades[start : start + limit])
+
+    def _trade_hour(self) -> None:
+        """One each second, every tenth of them a whale's that sells."""
+        now_ms = self._now_ns() // MS
+        for number in range(3700):
+            quantity = "10" if number % 10 == 0 else "0.001"
+            row = {"a": 5000 + number, "p": "61700.0", "q": quantity, "T": now_ms - (3700 - number) * 1000, "m": True}
+            self.trades.append(row)
+
+    def _aggregate(self, trade: dict[str, Any]) -> None:
+        """Makes this message of a trade one of an aggregated trade."""
+        number = self.trades[-1]["a"] + 1
+        trade |= {"e": "aggTrade", "a": number, "f": number, "l": number}
+        del trade["t"]
+        self.trades.append({key: trade[key] for key in ("a", "p", "q", "T", "m")})
+
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self.refusing:
             return web.Response(status=503)
@@ -153,6 +183,8 @@ class BinancePublic:
         return socket
 
     async def _play(self) -> None:
+        if self._aggregated:
+            self._trade_hour()
         started = self._loop.time()
         first_ns = 0
         next_mark = 1.0
@@ -173,6 +205,8 @@ class BinancePublic:
                     self._lose -= 1
                     continue
             data["E"] = data["T"] = self._now_ns() // MS  # it happens now
+            if self._aggregated and data["e"] == "trade":
+                self._aggregate(data)
             await self._send("market" if data["e"] in ("trade", "aggTrade") else "public", json.dumps(message).encode())
             if self._loop.time() - started > next_mark:
                 next_mark += 1
