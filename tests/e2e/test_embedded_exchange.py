@@ -34,15 +34,17 @@ def alive(pid: int) -> bool:
         return False
 
 
+def knows_whales(engine: Engine) -> bool:
+    rows = [row for row in engine.get("/api/readings") if row["name"] == "whale_cvd"]
+    return len(rows) == 2 and all(row["state"] == "FRESH" for row in rows)
+
+
 def test_a_newcomer_sees_signals_blocks_and_a_managed_position(tmp_path: Path) -> None:
     with Engine(tmp_path / "data", "--speed", 20, **QUICK) as engine:
         status = engine.get("/api/status")
         assert (status["venue"], status["mode"]) == ("sim", "paper")
         began_s = time.monotonic()
-        until(
-            lambda: {row["state"] for row in engine.get("/api/readings") if row["name"] == "whale_cvd"} == {"FRESH"},
-            "whale flow of the hour before",
-        )
+        until(lambda: knows_whales(engine), "whale flow of the hour before")
         assert time.monotonic() - began_s < 30
         until(lambda: engine.get("/api/events?kinds=POSITION_OPENED"), "a position")
         decisions: list[Json] = until(
@@ -67,6 +69,7 @@ def test_a_newcomer_sees_signals_blocks_and_a_managed_position(tmp_path: Path) -
 def test_a_recording_holds_the_trades_that_were_looked_up_and_replays_the_same(tmp_path: Path) -> None:
     tape = tmp_path / "tape"
     with Engine(tmp_path / "data", "--speed", 20, "--record", tape, **QUICK) as engine:
+        until(lambda: knows_whales(engine), "whale flow of the hour before")
         until(lambda: engine.get("/api/events?kinds=POSITION_OPENED"), "a position")
         ended = engine.interrupt()
     ran = ended.json()
