@@ -148,7 +148,7 @@ def test_columns_that_another_program_laid_out_are_not_used(
     tape = tape_of(tmp_path / "tape", many())
     write_columns(tape, binance.decode)
     if change == "version":
-        monkeypatch.setattr(columns, "VERSION", 2)
+        monkeypatch.setattr(columns, "VERSION", columns.VERSION + 1)
     elif change == "byteorder":
         monkeypatch.setattr("sys.byteorder", "big")
     else:
