@@ -48,7 +48,7 @@ class VenueSettings(Params):
     past_trade_calls: int = Field(
         24,
         ge=0,
-        le=1000,
+        le=50,
         description="how many calls a symbol may take to look up the hour before its stream began (Binance: 1,000 trades each); 0: none",
     )
     rest_url: Url | None = Field(None, description="another host for the venue's REST calls (scheme, host, port)")

@@ -184,11 +184,12 @@ def test_a_hole_is_mended_where_no_number_is_missing(found: tuple[int, int], lac
     assert stream.flow.totals(T0 + 10 * NS + LATE_NS)[2] == orders
 
 
-def test_a_break_in_which_nothing_was_traded_is_none() -> None:
+@pytest.mark.parametrize("newest", [61, 60], ids=["up to the break", "from a moment before it"])
+def test_a_break_in_which_nothing_was_traded_is_none(newest: int) -> None:
     stream = Stream()
     stream.live([(1, T0 - HOUR_NS, 1.0), *every(60, 2, T0 - HOUR_NS, 60)])
     stream.gap()
-    stream.past([(60, T0, 1.0), (61, T0, 1.0)])
+    stream.past([(number, T0, 1.0) for number in range(50, newest + 1)])
     stream.live([(62, T0, 1.0)])
     assert stream.lacks(T0 + LATE_NS) == ""
 

@@ -339,9 +339,28 @@ def test_past_trades_that_join_the_stream_make_whale_flow_known(intake: Intake) 
 
 
 def test_past_trades_say_nothing_where_trades_are_counted_one_by_one(intake: Intake) -> None:
-    apply(intake, market_frame(trade()))
+    apply(intake, market_frame(trade() | {"T": T0 // 10**6}))
     apply(intake, past_frame(0))
     assert whales(intake).value(T0)[1] == "0 s of 3600 s unbroken"
+
+
+@pytest.mark.parametrize("in_columns", [False, True])
+def test_past_trades_mend_a_break_where_they_follow_the_last_trade_before_it(intake: Intake, in_columns: bool) -> None:
+    apply(intake, market_frame(agg_trade(13)))
+    apply(intake, past_frame(10, 11, 12))
+    last = run_of(65_000.0, 65_000.0)
+    last.ids, last.aggregated = array("q", [14, 15]), True
+    if in_columns:
+        assert intake.undisturbed(last)
+        intake.apply_run(last, 2, T0)
+    else:
+        for number in (14, 15):
+            apply(intake, market_frame(agg_trade(number)))
+    apply(intake, Frame(T0, "data", "feed", b'{"stream":"market","up":false}'))
+    apply(intake, market_frame(agg_trade(18)))
+    assert whales(intake).value(T0)[1] == "0 s of 3600 s unbroken"
+    apply(intake, past_frame(16, 17))
+    assert whales(intake).value(T0)[1] == ""
 
 
 @pytest.mark.parametrize(

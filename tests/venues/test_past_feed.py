@@ -32,7 +32,7 @@ class Venue:
             {"a": first + k, "p": "65000.1", "q": "0.5", "T": NOW_MS - (count - 1 - k) * 1000, "m": k % 2 == 0}
             for k in range(count)
         ]
-        self.failing = 0
+        self.failing, self.most = 0, 1000
         self.asked: list[dict[str, str]] = []
         self.held: asyncio.Event | None = None
 
@@ -43,7 +43,7 @@ class Venue:
         if self.failing:
             self.failing -= 1
             return web.json_response({"code": -1001, "msg": "busy"}, status=503)
-        limit = int(request.query["limit"])
+        limit = min(int(request.query["limit"]), self.most)
         if "fromId" not in request.query:
             return web.json_response(self.rows[-limit:])
         from_id = int(request.query["fromId"])
@@ -129,6 +129,15 @@ async def test_a_hole_in_the_answers_ends_the_search() -> None:
     assert numbers(past) == list(range(4001, 5001)), "the call that holds the hole is refused"
 
 
+async def test_answers_that_do_not_meet_end_the_search() -> None:
+    venue, heard = Venue(5000), Heard()
+    venue.most = 500
+    async with looking(venue, heard) as feed:
+        feed.began([BTC])
+        [past] = await found(heard)
+    assert venue.from_ids == [None, 3501] and numbers(past) == list(range(4501, 5001))
+
+
 async def test_what_fails_is_asked_again_and_then_left() -> None:
     venue, heard = Venue(300), Heard()
     venue.failing = 2
@@ -157,6 +166,19 @@ async def test_after_a_break_only_what_it_took_is_asked_for() -> None:
         feed.began([BTC])
         _, past = await found(heard, 2)
     assert len(venue.asked) == calls + 1 and numbers(past) == list(range(7001, 8001))
+
+
+async def test_a_hole_that_was_not_looked_into_is_still_one_after_the_next_break() -> None:
+    venue, heard = Venue(8000), Heard()
+    async with looking(venue, heard) as feed:
+        feed.began([BTC])
+        await found(heard)
+        feed.ended()
+        feed.began([BTC])
+        feed.ended()
+        feed.began([BTC])
+        _, past = await found(heard, 2)
+    assert len(past.trades) == 4000
 
 
 async def test_a_break_during_the_search_begins_it_anew() -> None:
