@@ -9,7 +9,7 @@ its trades one by one, so one that is missing in between is seen; only what come
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bot.domain.trades import PastTrade
 from bot.market.flow import MINUTE_NS, WhaleFlow, micro_usd
@@ -22,7 +22,7 @@ Live = tuple[int, int, bool, int, int]
 
 
 class PastJoin:
-    """Of one instrument's `flow`. While `waiting` every trade goes through `add`; else to `flow` itself, and its number to `last_id`."""
+    """Of one instrument's `flow`. While `waiting` every trade goes through here; else to `flow` itself, and its number to `last_id`."""
 
     def __init__(self, flow: WhaleFlow) -> None:
         self._flow = flow
@@ -48,21 +48,33 @@ class PastJoin:
         self._flow.add(micro, taker_buys, exch_ns, now_ns)
         self.last_id = trade_id
         self._held.append((trade_id, micro, taker_buys, exch_ns, now_ns))
-        if self._past:
-            self._try()
-        elif now_ns - self._held[0][4] > AWAITED_NS or len(self._held) > MOST_HELD:
-            self._forget()
+        self._check()
+
+    def add_all(self, ids: Sequence[int], worths: Sequence[int], stamps: Sequence[int], times: Sequence[int]) -> None:
+        """Like `add` for each, in the columns of `WhaleFlow.add_all`."""
+        self._flow.add_all(worths, stamps, times)
+        self.last_id = ids[-1]
+        self._held += [
+            (trade_id, abs(worth), worth > 0, exch_ns, now_ns)
+            for trade_id, worth, exch_ns, now_ns in zip(ids, worths, stamps, times, strict=True)
+        ]
+        self._check()
 
     def take(self, past: Iterable[PastTrade]) -> None:
         """Oldest first, numbered without a hole. What comes too late changes nothing."""
         if self._before is not None:
             self._past = tuple(past)
-            self._try()
+            self._check()
 
-    def _try(self) -> None:
+    def _check(self) -> None:
         """Join as soon as a live trade is newer than the past: before that, nothing says whether one is missing."""
-        if self._past and self._held and self._held[-1][0] > self._past[-1].trade_id:
+        held = self._held
+        if not held:
+            return
+        if self._past and held[-1][0] > self._past[-1].trade_id:
             self._join()
+            self._forget()
+        elif held[-1][4] - held[0][4] > AWAITED_NS or len(held) > MOST_HELD:
             self._forget()
 
     def _join(self) -> None:

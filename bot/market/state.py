@@ -116,7 +116,7 @@ class InstrumentMarket:
         self._trade_ns = now_ns
 
     def on_trades(self, run: TradeRun, count: int) -> None:
-        """Like `on_trade` for the next trades of a run, all of one second of engine time. Not while the past is awaited."""
+        """Like `on_trade` for the next trades of a run, all of one second of engine time."""
         if not self.counts(run.aggregated):
             return
         self._aggregated = run.aggregated
@@ -125,8 +125,11 @@ class InstrumentMarket:
         stamps, worths = run.stamps[some].tolist(), run.worths[some].tolist()
         bought = sum([worth for worth in worths if worth > 0])
         self.taker.add_all(bought, bought - sum(worths), times)
-        self.whale.add_all(worths, stamps, times)
-        self._join.last_id = run.ids[run.at + count - 1]
+        if self._join.waiting:
+            self._join.add_all(run.ids[some], worths, stamps, times)
+        else:
+            self.whale.add_all(worths, stamps, times)
+            self._join.last_id = run.ids[run.at + count - 1]
         self.walls.on_trades(prices, worths)
         self.history.add_all(prices, worths, stamps, times)
         self.last = prices[-1]
@@ -243,11 +246,6 @@ class InstrumentMarket:
     def counts(self, aggregated: bool) -> bool:
         """Whether trades told that way are those that count."""
         return self._aggregated is None or aggregated is self._aggregated
-
-    @property
-    def awaits_past(self) -> bool:
-        """Every trade has to be taken by itself."""
-        return self._join.waiting
 
     def book_age_ns(self, now_ns: int) -> int | None:
         """Since the last depth message that left a usable book."""

@@ -121,13 +121,10 @@ class Intake:
             return self._bad(frame, str(error), now_ns)
 
     def undisturbed(self, run: TradeRun) -> bool:
-        """Whether many of these trades may be applied at once: nobody waits for a price, a fill or the past, or asks in full."""
+        """Whether many of these trades may be applied at once: nobody waits for a price or a fill, or asks in full."""
         if run.symbol in self._unfollowed:
             return True
-        market = self._market.by_symbol(run.symbol)
-        instrument = market.id
-        if market.awaits_past:
-            return False
+        instrument = self._market.by_symbol(run.symbol).id
         if self._fills.watching(instrument) or self._watches.watching(instrument) or self._is_followed(instrument):
             return False
         return self.asked is None or self.asked.in_bulk(instrument)

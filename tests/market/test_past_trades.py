@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import groupby
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ def past(rows: Rows) -> list[PastTrade]:
 
 
 class Stream:
-    """Live trades, which reach us late."""
+    """Live trades, which reach us late; in columns where several are of one second."""
 
     def __init__(self) -> None:
         self.flow = WhaleFlow(WhaleParams())
@@ -41,6 +42,17 @@ class Stream:
             else:
                 self.flow.add(micro, usd > 0, at_ns, now_ns)
                 self.join.last_id = number
+
+    def live_in_columns(self, rows: Rows) -> None:
+        for _, second in groupby(rows, lambda row: (row[1] + LATE_NS) // NS):
+            ids, stamps, usds = zip(*second, strict=True)
+            worths = [micro_usd(1.0, abs(usd)) * (1 if usd > 0 else -1) for usd in usds]
+            times = [at_ns + LATE_NS for at_ns in stamps]
+            if self.join.waiting:
+                self.join.add_all(ids, worths, stamps, times)
+            else:
+                self.flow.add_all(worths, stamps, times)
+                self.join.last_id = ids[-1]
 
     def gap(self) -> None:
         self.join.gap()
@@ -215,7 +227,9 @@ def test_a_past_of_before_the_newest_break_is_not_taken_for_one_of_it() -> None:
 # --- any cut --------------------------------------------------------------------------------------------------------
 
 TRADES = st.lists(
-    st.tuples(st.integers(0, 40_000), st.floats(-400_000.0, 400_000.0).filter(bool)), min_size=4, max_size=25
+    st.tuples(st.integers(0, 40_000) | st.integers(0, 100), st.floats(-400_000.0, 400_000.0).filter(bool)),
+    min_size=4,
+    max_size=25,
 )
 
 
@@ -233,9 +247,10 @@ def test_wherever_it_is_cut_flow_is_that_of_one_unbroken_stream(
     seen = data.draw(st.integers(cut, len(rows)), label="live trades when the past came")
     whole, joined = Stream(), Stream()
     whole.live(rows)
-    joined.live(rows[cut:seen])
+    live = data.draw(st.sampled_from([joined.live, joined.live_in_columns]), label="how live trades come")
+    live(rows[cut:seen])
     joined.past(rows[:until])
-    joined.live(rows[seen:])
+    live(rows[seen:])
     now_ns = rows[-1][1] + LATE_NS
     assert joined.flow.totals(now_ns) == whole.flow.totals(now_ns)
     assert joined.flow.value(now_ns) == whole.flow.value(now_ns)

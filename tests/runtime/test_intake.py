@@ -27,7 +27,6 @@ from bot.domain.trades import TradeRun
 from bot.domain.values import NS, Direction
 from bot.exchanges import binance
 from bot.market.flow import TakerFlow
-from bot.market.past_trades import AWAITED_NS
 from bot.market.state import Market
 from bot.runtime.intake import Intake
 from bot.runtime.watches import Watches
@@ -403,26 +402,10 @@ class InBulk:
     def after_each(self, flow: TakerFlow, run: TradeRun, count: int) -> None: ...
 
 
-def outwait_the_past(intake: Intake) -> None:
-    for at_ns in (T0 - AWAITED_NS - 1, T0):
-        intake.sample(at_ns)
-        intake.apply_run(run_of(65_000.0), 1, at_ns)
-
-
-def test_trades_are_taken_one_by_one_as_long_as_trades_of_the_past_may_come(intake: Intake) -> None:
-    run = run_of(65_000.0, 65_001.0)
-    assert not intake.undisturbed(run)
-    outwait_the_past(intake)
-    assert intake.undisturbed(run)
-    intake.apply(Frame(T0, "data", "feed", b'{"stream":"market","up":false}'), T0)
-    assert not intake.undisturbed(run)
-
-
 def test_trades_are_taken_at_once_only_where_nobody_waits_for_one_of_them(
     intake: Intake, watcher: Watcher, watches: Watches
 ) -> None:
     run = run_of(65_000.0, 65_001.0)
-    outwait_the_past(intake)
     assert intake.undisturbed(run)
     watches.set(WatchPrice(desk="exits", key="k", instrument=BTC, price=Decimal(65_001), above=True, of=Trigger.LAST))
     assert not intake.undisturbed(run)
@@ -435,6 +418,5 @@ def test_trades_are_taken_at_once_only_where_nobody_waits_for_one_of_them(
 
 @pytest.mark.parametrize("bulk", [True, False])
 def test_trades_are_taken_at_once_only_where_whoever_asks_can_be_asked_so(intake: Intake, bulk: bool) -> None:
-    outwait_the_past(intake)
     intake.asked = InBulk(bulk)
     assert intake.undisturbed(run_of(65_000.0, 65_001.0)) is bulk
