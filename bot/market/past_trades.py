@@ -26,9 +26,8 @@ class PastJoin:
 
     def __init__(self, flow: WhaleFlow) -> None:
         self._flow = flow
-        self._before: WhaleFlow | None = (
-            flow.copy()
-        )  # as it was when the stream broke; None: no past is awaited any more
+        # as it was when the stream broke; None: no past is awaited any more
+        self._before: WhaleFlow | None = flow.copy()
         self._break_id: int | None = None  # of the last trade in it
         self._held: list[Live] = []
         self._past: tuple[PastTrade, ...] = ()  # no live trade has followed yet

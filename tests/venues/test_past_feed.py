@@ -12,10 +12,12 @@ from aiohttp import web
 
 from bot.domain.frames import PastTrades
 from bot.domain.values import MS, NS
-from bot.exchanges.binance import EXCHANGE
+from bot.exchanges import binance, bybit, okx
+from bot.exchanges.base import Exchange
 from bot.venues import past_feed
 from bot.venues.past_feed import PastFeed
 from bot.venues.rest import PublicRest
+from bot.venues.venue_feed import VenueFeed
 from tests.build import instrument
 from tests.servers.listening import listening
 from tests.venues.test_public_feed import At, Heard, until
@@ -60,7 +62,7 @@ async def looking(venue: Venue, heard: Heard, most: int = 24) -> AsyncIterator[P
     app.router.add_get("/fapi/v1/aggTrades", venue.answer)
     async with listening(app) as url:
         rest = PublicRest(url)
-        calls = EXCHANGE.past_trades
+        calls = binance.EXCHANGE.past_trades
         feed = PastFeed(calls, rest, At(), most)
         task = asyncio.ensure_future(feed.run(heard.put))
         try:
@@ -213,3 +215,18 @@ def test_the_weight_of_a_minute_leaves_the_venue_room() -> None:
 
 def test_an_hour_is_reached_with_some_to_spare() -> None:
     assert 3600 * NS < past_feed.REACH_NS < 3700 * NS
+
+
+@pytest.mark.parametrize(
+    ("exchange", "calls", "asks"),
+    [(binance.EXCHANGE, 1, True), (binance.EXCHANGE, 0, False), (bybit.EXCHANGE, 24, False), (okx.EXCHANGE, 24, False)],
+)
+async def test_only_a_venue_that_can_be_asked_is_and_only_where_calls_are_allowed(
+    exchange: Exchange, calls: int, asks: bool
+) -> None:
+    feed = VenueFeed(exchange, "http://127.0.0.1:9", "ws://127.0.0.1:9", At(), past_calls=calls)
+    parts = feed.parts(Heard().put, lambda: 0.0, lambda symbol: None)
+    assert (f"{exchange.venue} past trades" in parts) is asks
+    for part in parts.values():
+        part.close()
+    await feed.close()
