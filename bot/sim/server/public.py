@@ -222,30 +222,9 @@ class Public:
         return self._one_or_all(query, self._day)
 
     def _day(self, coin: Coin) -> dict[str, Any]:
-        """Of the last 24 hours by the minute."""
-        past, trade = self.pasts[coin.symbol], self._book(coin).trade
+        trade = self._book(coin).trade
         assert trade is not None
-        day = [k for k in past.minutes if k.start_ms > trade.ms - 1440 * MINUTE_MS]
-        opened, close, lots = day[0].open, day[-1].close, sum(k.lots for k in day)
-        worth = sum(k.worth for k in day)
-        return {
-            "symbol": coin.symbol,
-            "priceChange": price(coin, close - opened),
-            "priceChangePercent": f"{(close / opened - 1) * 100:.3f}",
-            "weightedAvgPrice": f"{worth / lots * float(coin.tick):.8f}",
-            "lastPrice": price(coin, close),
-            "lastQty": size(coin, trade.lots),
-            "openPrice": price(coin, opened),
-            "highPrice": price(coin, max(k.high for k in day)),
-            "lowPrice": price(coin, min(k.low for k in day)),
-            "volume": size(coin, lots),
-            "quoteVolume": _worth(coin, worth),
-            "openTime": day[0].start_ms,
-            "closeTime": trade.ms,
-            "firstId": past.trades[0].trade_id,
-            "lastId": trade.trade_id,
-            "count": sum(k.trades for k in day),
-        }
+        return day_of(coin, self.pasts[coin.symbol], trade)
 
     # --- statistics ---
 
@@ -336,6 +315,31 @@ def size(coin: Coin, lots: int) -> str:
 
 def levels(coin: Coin, rungs: Iterable[Rung]) -> list[tuple[str, str]]:
     return [(price(coin, ticks), size(coin, lots)) for ticks, lots in rungs]
+
+
+def day_of(coin: Coin, past: Past, trade: Trade) -> dict[str, Any]:
+    """Of the last 24 hours by the minute."""
+    day = [k for k in past.minutes if k.start_ms > trade.ms - 1440 * MINUTE_MS]
+    opened, close, lots = day[0].open, day[-1].close, sum(k.lots for k in day)
+    worth = sum(k.worth for k in day)
+    return {
+        "symbol": coin.symbol,
+        "priceChange": price(coin, close - opened),
+        "priceChangePercent": f"{(close / opened - 1) * 100:.3f}",
+        "weightedAvgPrice": f"{worth / lots * float(coin.tick):.8f}",
+        "lastPrice": price(coin, close),
+        "lastQty": size(coin, trade.lots),
+        "openPrice": price(coin, opened),
+        "highPrice": price(coin, max(k.high for k in day)),
+        "lowPrice": price(coin, min(k.low for k in day)),
+        "volume": size(coin, lots),
+        "quoteVolume": _worth(coin, worth),
+        "openTime": day[0].start_ms,
+        "closeTime": trade.ms,
+        "firstId": past.trades[0].trade_id,
+        "lastId": trade.trade_id,
+        "count": sum(k.trades for k in day),
+    }
 
 
 def _worth(coin: Coin, worth: int) -> str:

@@ -16,7 +16,7 @@ from bot.sim.binance_wire import BinanceWire
 from bot.sim.events import Best, Depth, Event, Forced, Mark, Trade
 from bot.sim.server.market import SimMarket
 from bot.sim.server.past import Past
-from bot.sim.server.public import INTERVALS_MS, kline_fields, levels, price, size
+from bot.sim.server.public import INTERVALS_MS, day_of, kline_fields, levels, price, size
 
 PUBLIC, MARKET = "public", "market"
 """The venue's two paths for market data."""
@@ -28,11 +28,38 @@ _PARTS = {
     for suffix, period_ms in (("@100ms", 100), ("", 250), ("@250ms", 250), ("@500ms", 500))
 }
 _KLINES = {f"kline_{interval}": interval for interval in INTERVALS_MS}
+_MINI_NAMES = {
+    "c": "lastPrice",
+    "o": "openPrice",
+    "h": "highPrice",
+    "l": "lowPrice",
+    "v": "volume",
+    "q": "quoteVolume",
+}
+_TICKER_NAMES = {
+    "miniTicker": _MINI_NAMES,
+    "ticker": {
+        "p": "priceChange",
+        "P": "priceChangePercent",
+        "w": "weightedAvgPrice",
+        "Q": "lastQty",
+        **_MINI_NAMES,
+        "O": "openTime",
+        "C": "closeTime",
+        "F": "firstId",
+        "L": "lastId",
+        "n": "count",
+    },
+}
 _KLINE_EVERY_MS = 250
 _MARK_EVERY_MS = 3000
 _OF_PUBLIC = {*_DIFFS_MS, *_PARTS, "bookTicker", "trade"}
-_OF_MARKET = {*_KLINES, "aggTrade", "markPrice", "markPrice@1s", "forceOrder"}
+_TICKERS = {"ticker": 2000, "miniTicker": 2000}
+_ALL_TICKERS = {"!ticker@arr": "ticker", "!miniTicker@arr": "miniTicker"}
+_ALL_TICKERS_EVERY_MS = 1000
+_OF_MARKET = {*_KLINES, *_TICKERS, "aggTrade", "markPrice", "markPrice@1s", "forceOrder"}
 _OF_ALL = {"!bookTicker": PUBLIC, "!forceOrder@arr": MARKET, "!markPrice@arr": MARKET, "!markPrice@arr@1s": MARKET}
+_OF_ALL |= dict.fromkeys(_ALL_TICKERS, MARKET)
 
 
 class Client(Protocol):
@@ -56,6 +83,7 @@ class Hub:
         self._clients: dict[str, set[Client]] = {}
         self._diffs: dict[str, dict[str, _Diff]] = {}  # by symbol and stream
         self._told_ms: dict[str, int] = {}  # by stream, when it last spoke
+        self._traded: dict[str, dict[str, Trade]] = {stream: {} for stream in _ALL_TICKERS}  # since it last spoke
         self._klines: dict[str, int] = {}  # by stream, which one is running
 
     def add(self, client: Client, stream: str) -> None:
@@ -128,6 +156,27 @@ class Hub:
             stream = f"{name}@{channel}"
             if stream in self._clients:
                 self._kline(stream, interval, event)
+        for kind, every_ms in _TICKERS.items():
+            stream = f"{name}@{kind}"
+            if stream in self._clients and self._due(stream, event.ms, every_ms):
+                self._send(stream, orjson.dumps(self._ticker(kind, event)))
+        for stream, kind in _ALL_TICKERS.items():
+            if stream in self._clients:
+                self._tickers(stream, kind, event)
+
+    def _tickers(self, stream: str, kind: str, event: Trade) -> None:
+        """Of all that traded since it was last told."""
+        self._traded[stream][event.symbol] = event
+        if self._due(stream, event.ms, _ALL_TICKERS_EVERY_MS):
+            rows = [self._ticker(kind, each) for each in self._traded[stream].values()]
+            self._traded[stream].clear()
+            self._send(stream, orjson.dumps(rows))
+
+    def _ticker(self, kind: str, event: Trade) -> dict[str, Any]:
+        day = day_of(self._market.coins[event.symbol], self._pasts[event.symbol], event)
+        names = _TICKER_NAMES[kind]
+        whole = {"e": f"24hr{kind[0].upper()}{kind[1:]}", "E": event.ms + 1, "s": event.symbol}
+        return whole | {short: day[name] for short, name in names.items()}
 
     def _kline(self, stream: str, interval: str, event: Trade) -> None:
         """Four a second at most, and the last state of each."""

@@ -276,3 +276,30 @@ async def test_the_same_seed_says_the_same_bytes() -> None:
                 got.append(text)
             said.append(got)
     assert said[0] == said[1] and len(said[0]) > 400
+
+
+@pytest.mark.parametrize(("kind", "event"), [("ticker", "24hrTicker"), ("miniTicker", "24hrMiniTicker")])
+async def test_tickers_are_the_day_as_rest_tells_it(kind: str, event: str) -> None:
+    async with bench() as on:
+        socket = await opened(on, "/market/ws", f"btcusdt@{kind}")
+        on.move(10)
+        told = await drained(socket)
+        assert 4 <= len(told) <= 6
+        assert {each["e"] for each in told} == {event} and {each["s"] for each in told} == {"BTCUSDT"}
+        last = told[-1]
+        day = await on.get("/fapi/v1/ticker/24hr", symbol="BTCUSDT")
+        assert (last["o"], last["h"], last["l"]) == (day["openPrice"], day["highPrice"], day["lowPrice"])
+        assert float(last["v"]) <= float(day["volume"]) < float(last["v"]) * 1.01
+        assert set(last) == (set("eEscohlvq") if kind == "miniTicker" else set("eEspPwcQohlvqOCFLn"))
+
+
+async def test_tickers_of_all_tell_who_traded_once_a_second() -> None:
+    async with bench() as on:
+        socket = await on.session.ws_connect(on.ws + "/market/ws/!ticker@arr")
+        await say(socket, "LIST_SUBSCRIPTIONS")
+        on.move(10)
+        rows = [await socket.receive_json(timeout=5) for _ in range(9)]
+        assert all(isinstance(row, list) and len({each["s"] for each in row}) == len(row) for row in rows)
+        assert {each["s"] for row in rows for each in row} == {"BTCUSDT", "ETHUSDT"}
+        seconds = [max(each["E"] for each in row) // 1000 for row in rows]
+        assert seconds == sorted(set(seconds))
