@@ -6,6 +6,11 @@
 - TREND: part of the variance comes from a drift that itself wanders (Ornstein-Uhlenbeck around `drift_bps_h`, half an
   hour of memory). Five-minute returns then have VR(4) about 2, where chance has 1.
 - REVERT: price is drawn back to where it was when the segment began, by 1/e in five minutes: VR(4) about 0.4.
+
+Measured: over 100 five-minute returns within one segment `market/regime.py` calls TREND 60 of 60, REVERT noise 59 of 60, RANDOM
+random 53 of 60; over segments that are shorter than its window (`demo`) it sees a mixture. A second's moves have a kurtosis of
+3.4 to 4.3 and a tail exponent of 5 to 9, so lighter tails than real coins (about 3); sizes of moves one second apart correlate by
+0.08 to 0.12, five minutes apart by 0.02. `tests/sim/test_claims.py` holds these with a margin.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from bot.domain.instrument import Instrument
 from bot.domain.values import NS, Side
 from bot.exchanges.binance import VENUE
 
-VERSION = 1  # of the generator: goes up when the same scenario makes other bytes
+VERSION = 2  # of the generator: goes up when the same scenario makes other bytes
 BAR_S = 300
 
 
