@@ -43,7 +43,8 @@ Values = NDArray[np.float64]
 
 def second_moves(seed: int, steps: int) -> Values:
     made: Values = np.array(moves(seed, steps), float)
-    return np.subtract(made, made.mean())
+    centred: Values = made - made.mean()
+    return centred
 
 
 def kurtosis(values: Values) -> float:
