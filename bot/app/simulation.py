@@ -24,10 +24,12 @@ from bot.app.settings import Settings
 from bot.domain.errors import VenueError
 from bot.domain.values import MS, NS
 from bot.runtime.clock import RealClock, ScaledClock
+from bot.runtime.tape import Tape
 from bot.sim.exchange.account import AccountSpec
 from bot.sim.faults import Fault, in_words, load_faults, seeded_faults
 from bot.sim.presets import COINS, preset
 from bot.sim.scenario import BAR_S, Scenario
+from bot.sim.tape_market import TapeMarket
 from bot.venues.rest import PublicRest
 
 START_S = 60.0
@@ -60,6 +62,8 @@ class Simulation:
     port: int = 0
     accounts: int = 0
     equity_usd: Decimal = Decimal(10_000)
+    tape: Path | None = None
+    """Real data instead of a preset."""
     faults: str = ""
     """A seed or a script file."""
 
@@ -69,12 +73,19 @@ class Simulation:
         start_ns = self.origin_ns - self.origin_ns % (BAR_S * NS)
         return structs.replace(made, start_ns=start_ns, seconds=_FOREVER_S, depth_ms=100, mark_s=1, quotes=True)
 
+    def played(self) -> tuple[Scenario, TapeMarket | None]:
+        """Raises ConfigError, TapeError."""
+        if self.tape is None:
+            return self.scenario(), None
+        model = TapeMarket(Tape.open(self.tape), self.origin_ns)
+        return model.scenario, model
+
     def coming_faults(self) -> Iterable[Fault]:
         """Raises ConfigError."""
         if not self.faults:
             return ()
         if self.faults.isascii() and self.faults.isdigit():
-            return seeded_faults(int(self.faults), [coin.symbol for coin in self.scenario().coins])
+            return seeded_faults(int(self.faults), [coin.symbol for coin in self.played()[0].coins])
         return load_faults(Path(self.faults))
 
 
@@ -88,7 +99,7 @@ async def serve(
     from bot.sim.server.faults import Faults
     from bot.sim.server.serve import serving
 
-    scenario = simulation.scenario()
+    scenario, model = simulation.played()
     faults = Faults(simulation.coming_faults(), simulation.origin_ns // MS) if simulation.faults else None
     if faults is not None:
         faults.on_begin = lambda fault: warn(f"fault: {in_words(fault)}")
@@ -103,13 +114,14 @@ async def serve(
         port=simulation.port,
         accounts=accounts,
         faults=faults,
+        model=model,
     ) as (host, port):
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         told(
             Address(
                 rest_url=f"http://{where}",
                 ws_url=f"ws://{where}",
-                preset=simulation.preset,
+                preset=scenario.name,
                 seed=simulation.seed,
                 speed=simulation.speed,
                 symbols=[coin.symbol for coin in scenario.coins],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,7 @@ def sim(
     start: Annotated[int | None, typer.Option("--start", help="its clock's first time, in ns (default: now)")] = None,
     accounts: Annotated[int, typer.Option("--accounts", min=0, max=1000, help="with keys to trade on it")] = 2,
     equity_usd: Annotated[float, typer.Option("--equity-usd", min=1, max=1e12, help="in each account")] = 10_000,
+    tape: Annotated[Path | None, typer.Option("--tape", help="a recorded market instead of a synthetic one")] = None,
     faults: Annotated[str, typer.Option("--faults", help="what goes wrong: a seed, or a script file (TOML)")] = "",
     as_json: AsJson = False,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
@@ -55,33 +57,41 @@ def sim(
         port=port,
         accounts=accounts,
         equity_usd=exact(equity_usd),
+        tape=tape,
         faults=faults,
     )
-    asked.scenario(), asked.coming_faults()  # what there is not is said before anything starts
+    asked.played(), asked.coming_faults()  # what there is not is said before anything starts
     run_until_done(_serve(asked, as_json, with_parent))
 
 
 async def _serve(asked: Simulation, as_json: bool, with_parent: bool) -> None:
     from bot.app.simulation import serve
 
-    await serve(asked, lambda address: _tell(address, as_json), lambda: _told_to_stop(with_parent), _warn)
+    await serve(
+        asked,
+        lambda address: _tell(address, as_json, asked.tape is not None),
+        lambda: _told_to_stop(with_parent),
+        _warn,
+    )
 
 
-def _tell(address: Address, as_json: bool) -> None:
+def _tell(address: Address, as_json: bool, of_tape: bool) -> None:
     import msgspec
 
     if as_json:
         print_json(msgspec.to_builtins(address))
         return
-    print(
-        f"SYNTHETIC market {address.preset}, seed {address.seed}, at {address.speed:g} times real time: {', '.join(address.symbols)}"
+    played = (
+        f"RECORDED market, {address.preset}," if of_tape else f"SYNTHETIC market {address.preset}, seed {address.seed},"
     )
+    print(f"{played} at {address.speed:g} times real time: {', '.join(address.symbols)}")
     print(f"  Binance USD-M REST   {address.rest_url}/fapi/v1/exchangeInfo")
     print(f"  streams              {address.ws_url}/public/ws, /market/ws and /private/ws")
-    print(f"  CoinGlass V4         {address.rest_url} (any key)")
-    print(
-        f"  Deribit options      {address.rest_url}/api/v2/public/get_book_summary_by_currency?currency=BTC&kind=option"
-    )
+    if not of_tape:
+        print(f"  CoinGlass V4         {address.rest_url} (any key)")
+        print(
+            f"  Deribit options      {address.rest_url}/api/v2/public/get_book_summary_by_currency?currency=BTC&kind=option"
+        )
     for account in address.accounts:
         print(f"  account {account.name}, {account.usd.normalize():f} USDT, made-up keys that open nothing else:")
         print(f"    API key    {account.api_key}")

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from bot.demo import BUNDLED_TAPE
 from bot.domain.frames import Source
 from bot.runtime.tape import Tape
 from tests.e2e.running import Engine, Json, called, discard, launch, until
@@ -114,10 +116,38 @@ def test_sim_alone_says_where_it_is_and_ends_on_a_signal(tmp_path: Path) -> None
         discard(process)
 
 
+def test_sim_plays_a_tape_with_faults_by_script(tmp_path: Path) -> None:
+    script = tmp_path / "faults.toml"
+    script.write_text('[[fault]]\nat_s = 0\nkind = "unavailable"\nroute = "/fapi/v1/ping"\n')
+    process = launch("sim", "--port", 0, "--tape", BUNDLED_TAPE, "--faults", script, "--json", cwd=tmp_path)
+    try:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert told["symbols"] == ["BTCUSDT"] and told["preset"].startswith("tape ")
+
+        def depth() -> Json:
+            with urllib.request.urlopen(told["rest_url"] + "/fapi/v1/depth?symbol=BTCUSDT") as answer:
+                return dict(json.loads(answer.read()))
+
+        until(lambda: len(depth()["bids"]) > 100, "the tape's book")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(told["rest_url"] + "/fapi/v1/ping")
+        assert refused.value.code == 503
+        refused.value.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert process.stderr is not None and "unavailable at 0 s" in process.stderr.read()
+    finally:
+        discard(process)
+
+
 def test_what_there_is_not_is_said_before_anything_starts(tmp_path: Path) -> None:
     for command in (("sim", "--preset", "nope"), ("run", "--json")):
         refused = called(*command, cwd=tmp_path, BOT_VENUE__NAME="sim", BOT_SIM__PRESET="nope")
         assert refused.code == 2 and "no preset is called 'nope'" in refused.err
+    for option, said in (("--faults", "none.toml"), ("--tape", "is not a folder")):
+        refused = called("sim", option, "none.toml", cwd=tmp_path)
+        assert refused.code == 2 and said in refused.err
     unlisted = called("run", "--json", cwd=tmp_path, BOT_VENUE__NAME="sim", BOT_SYMBOLS="PEPE/USDT:USDT")
     assert unlisted.code == 2 and "PEPE/USDT:USDT" in unlisted.err
 

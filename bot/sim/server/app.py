@@ -68,8 +68,9 @@ def make_app(
     app.add_routes(exchange.public.routes())
     app.add_routes(private.routes())
     app.add_routes(exchange.sockets.routes())
-    app.add_routes(CoinGlassAnswers(market, pasts).routes())
-    app.add_routes(DeribitAnswers(market).routes())
+    if all(each.outside is not None for each in market.model.coins):
+        app.add_routes(CoinGlassAnswers(market, pasts).routes())
+        app.add_routes(DeribitAnswers(market).routes())
     return app
 
 

@@ -18,6 +18,7 @@ from bot.sim.scenario import Coin
 from bot.sim.server.limits import Limits, OverLimit, answer
 from bot.sim.server.market import SimMarket
 from bot.sim.server.past import FIVE_MS, Past
+from bot.sim.server.public import known
 
 PER_MINUTE = 1200
 PLAN = "PROFESSIONAL"
@@ -159,7 +160,7 @@ class CoinGlassAnswers:
     def _interest(self, query: _Query) -> Any:
         coin = self._coin(query)
         now, price = (
-            self._pasts[coin.symbol].interest_now.value,
+            known(self._pasts[coin.symbol].interest_now).value,
             self._market.books[coin.symbol].mid or float(coin.price),
         )
         shares = {"All": sum(_SHARES.values()), **_SHARES}

@@ -7,24 +7,56 @@ test) calls `advance`; nothing in here sleeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest, nsmallest
+from typing import Protocol
 
+from bot.domain.market import Bar
 from bot.domain.values import MS, Side
 from bot.sim.events import Depth, Event, Mark, Rung, Snapshot, Told, Trade
 from bot.sim.market_model import SyntheticMarket
-from bot.sim.scenario import Coin, Scenario
+from bot.sim.outside import Outside
+from bot.sim.scenario import Coin, Scenario, Wall
 
 TRADES_BEFORE = 1_000_000  # of each symbol: those of the past have numbers too
 Listener = Callable[[Event], None]
 
 
+class CoinModel(Protocol):
+    """What is known of a coin besides its events."""
+
+    @property
+    def coin(self) -> Coin: ...
+    @property
+    def bars(self) -> list[Bar]: ...
+    @property
+    def outside(self) -> Outside | None:
+        """Open interest and crowds; None where nobody knows of any."""
+        ...
+
+    @property
+    def walls(self) -> Standing: ...
+
+
+class Standing(Protocol):
+    @property
+    def standing(self) -> Sequence[tuple[Wall, int, int]]: ...
+
+
+class Model(Protocol):
+    """Where events come from."""
+
+    @property
+    def coins(self) -> Sequence[CoinModel]: ...
+    def events(self) -> Iterator[Event]: ...
+
+
 class SimMarket:
     """`now_ns` is the exchange's clock, injected. The first event lies just before the scenario's start."""
 
-    def __init__(self, scenario: Scenario, now_ns: Callable[[], int]) -> None:
+    def __init__(self, scenario: Scenario, now_ns: Callable[[], int], model: Model | None = None) -> None:
         self.scenario, self._now_ns = scenario, now_ns
-        self.model = SyntheticMarket(scenario, TRADES_BEFORE)
+        self.model: Model = model or SyntheticMarket(scenario, TRADES_BEFORE)
         self.coins: Mapping[str, Coin] = {coin.symbol: coin for coin in scenario.coins}
         self.books: Mapping[str, SimBook] = {symbol: SimBook(coin) for symbol, coin in self.coins.items()}
         self.listeners: list[Listener] = []

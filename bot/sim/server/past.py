@@ -16,9 +16,9 @@ from typing import NamedTuple
 from bot.domain.market import Bar
 from bot.domain.reading import LongShort
 from bot.domain.values import MS
-from bot.sim.coin_market import CoinMarket
 from bot.sim.events import Event, Mark, Told, Trade
 from bot.sim.server.kline import Kline, add, copy, fold
+from bot.sim.server.market import TRADES_BEFORE, CoinModel
 from bot.sim.server.past_trades import count_of, kline_of, trades_of
 
 MINUTE_MS, FIVE_MS, HOUR_MS = 60_000, 300_000, 3_600_000
@@ -38,18 +38,22 @@ class Sample(NamedTuple):
 class Past:
     """Of one symbol. `seed` makes what lies before the generator's history."""
 
-    def __init__(self, market: CoinMarket, start_ms: int, seed: int) -> None:
-        self.coin, self._market = market.coin, market
+    def __init__(self, market: CoinModel, start_ms: int, seed: int) -> None:
+        self.coin, self._outside = market.coin, market.outside
         self.minutes: deque[Kline] = deque(maxlen=_MINUTES_KEPT)
         self.fives: deque[Kline] = deque(maxlen=_FIVES_KEPT)
         self.trades: deque[Trade] = deque()  # of an hour and a bit
         self.interest: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # coins, at every full five minutes
-        self.interest_now = Sample(start_ms, self.coins_open(1.0))
+        self.interest_now: Sample | None = None
         self.ratios: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # five minutes
         self.ratio_hours: deque[Sample] = deque(maxlen=_RATIO_HOURS)
         self.fundings: deque[tuple[int, float, float]] = deque(maxlen=_FUNDINGS)  # ms, rate, mark
         self._mark: Mark | None = None
         rng = Random(f"{seed}:{self.coin.symbol}:past")
+        if market.outside is None:  # nothing is made up beside what is real
+            self.fives.extend(self._kline(bar) for bar in market.bars)
+            return
+        self.interest_now = Sample(start_ms, self.coins_open(1.0))
         self._look_back(market.bars, start_ms, rng)
         self._trade_back(Random(f"{seed}:{self.coin.symbol}:trades"))
         self._guess(start_ms, rng)
@@ -95,8 +99,8 @@ class Past:
             self.fundings.append((before.funding_ms, round(before.rate, 8), before.mark))
 
     def _told(self, told: Told) -> None:
-        if told.name == "oi_delta_5m":
-            self.interest_now = Sample(told.ms, self.coins_open(self._market.outside.open_interest))
+        if told.name == "oi_delta_5m" and self._outside is not None:
+            self.interest_now = Sample(told.ms, self.coins_open(self._outside.open_interest))
             if told.ms - self.interest[-1].ms >= FIVE_MS:
                 self.interest.append(Sample(told.ms - told.ms % FIVE_MS, self.interest_now.value))
         elif told.name == "long_short" and isinstance(told.value, LongShort):
@@ -131,7 +135,7 @@ class Past:
 
     def _look_back(self, bars: Sequence[Bar], start_ms: int, rng: Random) -> None:
         newer = [self._kline(bar) for bar in bars]
-        opened = newer[0].open if newer else self._market.price.ticks
+        opened = newer[0].open if newer else round(self.coin.price / self.coin.tick)
         first_ms = newer[0].start_ms if newer else start_ms
         count = _FIVES_KEPT - len(newer) - 1
         self.fives.extend(reversed(list(self._walk_back(opened, first_ms, count, rng))))
@@ -145,7 +149,7 @@ class Past:
     def _trade_back(self, rng: Random) -> None:
         """The newest minutes, and the five minutes that they fold into, are made of trades that are told one by one."""
         minutes = list(self.minutes)[-_TRADES_KEPT_MS // MINUTE_MS :]
-        first_id = self._market.trades_before + 1 - sum(count_of(minute) for minute in minutes)
+        first_id = TRADES_BEFORE + 1 - sum(count_of(minute) for minute in minutes)
         for back, minute in zip(range(len(minutes), 0, -1), minutes, strict=True):
             trades = trades_of(minute, self.coin.symbol, first_id, rng)
             self.minutes[-back] = kline_of(minute, trades)
@@ -200,7 +204,7 @@ class Past:
 class Pasts(dict[str, Past]):
     """Of all symbols; a listener of the market."""
 
-    def __init__(self, markets: Iterable[CoinMarket], start_ms: int, seed: int) -> None:
+    def __init__(self, markets: Iterable[CoinModel], start_ms: int, seed: int) -> None:
         super().__init__({each.coin.symbol: Past(each, start_ms, seed) for each in markets})
         self._by_key = {past.coin.instrument.id: past for past in self.values()}
 

@@ -169,8 +169,7 @@ class Public:
         return [self._premium(coin) for coin in self._listed()]
 
     def _premium(self, coin: Coin) -> dict[str, Any]:
-        mark = self._book(coin).told_mark
-        assert mark is not None  # told with the first second
+        mark = known(self._book(coin).told_mark)
         return {
             "symbol": coin.symbol,
             "markPrice": f"{mark.mark:.8f}",
@@ -206,7 +205,7 @@ class Public:
     def _best(self, coin: Coin) -> dict[str, Any]:
         book = self._book(coin)
         bids, asks = levels(coin, book.rungs(Side.BUY, 1)), levels(coin, book.rungs(Side.SELL, 1))
-        (bid, bid_quantity), (ask, ask_quantity) = bids[0], asks[0]
+        (bid, bid_quantity), (ask, ask_quantity) = known(bids or None)[0], known(asks or None)[0]
         prices = {"bidPrice": bid, "bidQty": bid_quantity, "askPrice": ask, "askQty": ask_quantity}
         return {"symbol": coin.symbol, **prices, "time": book.changed_ms, "lastUpdateId": book.last_id}
 
@@ -214,23 +213,20 @@ class Public:
         return self._one_or_all(query, self._last)
 
     def _last(self, coin: Coin) -> dict[str, Any]:
-        trade = self._book(coin).trade
-        assert trade is not None
+        trade = known(self._book(coin).trade)
         return {"symbol": coin.symbol, "price": price(coin, trade.ticks), "time": trade.ms}
 
     def day_ticker(self, query: Query) -> Any:
         return self._one_or_all(query, self._day)
 
     def _day(self, coin: Coin) -> dict[str, Any]:
-        trade = self._book(coin).trade
-        assert trade is not None
-        return day_of(coin, self.pasts[coin.symbol], trade)
+        return day_of(coin, self.pasts[coin.symbol], known(self._book(coin).trade))
 
     # --- statistics ---
 
     def open_interest(self, query: Query) -> Any:
         coin = self._coin(query)
-        now = self.pasts[coin.symbol].interest_now
+        now = known(self.pasts[coin.symbol].interest_now)
         return {"openInterest": _coins(coin, now.value), "symbol": coin.symbol, "time": now.ms}
 
     def open_interest_hist(self, query: Query) -> Any:
@@ -303,6 +299,13 @@ class Public:
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def known(value: T | None) -> T:
+    """A tape may not tell of everything, or not yet. Raises Refused."""
+    if value is None:
+        raise Refused(-1001, "Internal error; unable to process your request. Please try again.", 500)
+    return value
 
 
 def price(coin: Coin, ticks: int) -> str:

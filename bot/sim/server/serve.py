@@ -14,7 +14,7 @@ from bot.sim.exchange.account import AccountSpec
 from bot.sim.scenario import Scenario
 from bot.sim.server.app import make_app
 from bot.sim.server.faults import Faults
-from bot.sim.server.market import SimMarket
+from bot.sim.server.market import Model, SimMarket
 
 TICK_S = 0.005
 AT_ONCE = 2_000  # events between two looks at the sockets
@@ -67,11 +67,12 @@ async def serving(
     port: int = 0,
     accounts: Iterable[AccountSpec] = (),
     faults: Faults | None = None,
+    model: Model | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """The host and port it listens on. What happened between the scenario's start and `origin_ns` has happened by then; from then on
     its clock runs `speed` times as fast as the wall."""
     clock: ScaledClock | None = None
-    market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns())
+    market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns(), model)
     app = make_app(market, accounts=accounts, faults=faults)
     market.advance(origin_ns // MS)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
