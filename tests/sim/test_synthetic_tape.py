@@ -241,15 +241,15 @@ def test_the_same_seed_writes_the_same_bytes_whatever_the_hash_seed(tmp_path: Pa
 def test_a_tape_says_that_it_is_synthetic_and_holds_its_history(tmp_path: Path) -> None:
     done = called("record", "synthetic", "tape", "--preset", "day", "--seed", 7, "--hours", 0.05, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    assert "synthetic, seed 7, preset day, generator version 1" in done.out
+    assert "synthetic, seed 7, preset day, generator version 2" in done.out
     tape = Tape.open(tmp_path / "tape")
     assert "on a synthetic tape (no market was recorded): tape" in describe(tape, load_settings(env={}))
     frames = list(tape.frames())
     assert tape.problems == []
     manifest = tape.manifest
     assert manifest.origin is not None and manifest.origin.name == "synthetic"
-    assert manifest.origin.note.startswith("synthetic, seed 7, preset day, generator version 1")
-    assert manifest.versions["synthetic"] == "1"
+    assert manifest.origin.note.startswith("synthetic, seed 7, preset day, generator version 2")
+    assert manifest.versions["synthetic"] == "2"
     assert (manifest.frames, manifest.start_ns, manifest.end_ns) == (len(frames), frames[0].recv_ns, frames[-1].recv_ns)
     rows = manifest.warmup[KEY]["300"]
     assert len(rows) == 120 and all(len(row) == 8 for row in rows)

@@ -272,7 +272,7 @@ class ExchangeCore:
         quantity: Decimal,
         price: Decimal,
     ) -> OrderRecord:
-        """New price and total quantity of a resting limit."""
+        """New price and total quantity of a resting limit. No more than is filled already cancels it, as the venue says."""
         self.at(self.now_ms())
         order, rules = self.find(account, symbol, order_id, client_id), self.rules_of_open(symbol)
         if not order.open:
@@ -285,6 +285,8 @@ class ExchangeCore:
             raise Refused(-5026, "Exceed maximum modify order limit.")
         check_price(price, rules)
         check_quantity(quantity, rules, market=False)
+        if quantity <= order.filled:
+            return self.cancel(account, symbol, order.order_id, None)
         check_band(buys, price, self.mark(symbol), rules)
         if not order.reduce_only:
             check_notional(quantity, price, rules)
