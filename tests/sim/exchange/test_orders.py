@@ -110,6 +110,18 @@ def test_a_reduction_never_opens() -> None:
     assert (order.status, order.filled, floor.quantity(0)) == ("EXPIRED", D(1), D(0))
 
 
+@pytest.mark.parametrize(
+    ("quantity", "status"), [("10", "CANCELED"), ("0.001", "CANCELED"), ("10.002", "PARTIALLY_FILLED")]
+)
+def test_an_amendment_to_what_is_filled_cancels(quantity: str, status: str) -> None:
+    floor = Floor(usd=100_000_000)
+    order = floor.order(0, "buy", "10.001", 60_001)
+    assert order.filled == D(10)
+    floor.core.amend(floor.accounts[0], BTC, order.order_id, None, True, D(quantity), D(60_000))
+    assert (order.status, order.filled) == (status, D(10))
+    check_books(floor.accounts[0])
+
+
 def test_a_market_order_takes_what_there_is() -> None:
     floor = Floor(usd=100_000_000)
     order = floor.order(0, "buy", 31)
