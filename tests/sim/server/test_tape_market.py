@@ -146,6 +146,8 @@ def test_a_book_that_lost_its_sequence_is_told_no_more_and_not_from_an_old_snaps
     events = [e for e in model.events() if isinstance(e, Depth | Snapshot)]
     kinds = "".join("S" if isinstance(e, Snapshot) else "d" for e in events)
     assert kinds.startswith("Sd") and kinds.count("S") == 1 and len(kinds) < 60
+    last: Any = binance.decode(diffs[39].raw)
+    assert events[-1].last_id == last.last_id
 
 
 def test_a_tape_of_another_venue_is_refused() -> None:
