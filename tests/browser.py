@@ -99,8 +99,9 @@ class Page:
         """A PNG of what is seen, or of the whole page."""
         clip: dict[str, Any] = {}
         if whole:
-            size = (await self.send("Page.getLayoutMetrics"))["cssContentSize"]
-            clip = {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
+            height = (await self.send("Page.getLayoutMetrics"))["cssContentSize"]["height"]
+            width = await self.ask("innerWidth")  # it is drawn without the scrollbar that the content leaves room for
+            clip = {"clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
         shot = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **clip)
         return base64.b64decode(shot["data"])
 
