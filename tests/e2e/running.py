@@ -65,8 +65,10 @@ class Result(NamedTuple):
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's without its settings of ours; any free port for the API, and the bundled recording unless another market is asked."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
+    """This process's without its settings of ours and its terminal's size; any free port for the API, and the bundled recording unless
+    another market is asked."""
+    other = ("BOT_", "LINES", "COLUMNS")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(other)}
     state = str(
         Path(tempfile.gettempdir()) / f"big-alpha-tests-{os.getpid()}"
     )  # where what all engines of a user share would be
