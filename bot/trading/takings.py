@@ -29,7 +29,7 @@ class Takings:
         """What a taker on `side` finds, best first: the level, its price on the tick grid, and what of it is left.
 
         Prices off the grid are rounded against us, sizes down. Nothing of a book that is not usable."""
-        taken = self._taken[rules.id] = self._still_gone(rules.id, now_ns)
+        taken = self._taken[rules.id] = self.still_gone(rules.id, now_ns)
         for level, shown in _opposite_levels(side, market):
             gone, _ = taken.get((side, level), (_ZERO, 0))
             price = rules.price(level, Round.UP if side is Side.BUY else Round.DOWN)
@@ -43,7 +43,8 @@ class Takings:
     def forget(self, instrument: str) -> None:
         self._taken.pop(instrument, None)
 
-    def _still_gone(self, instrument: str, now_ns: int) -> dict[tuple[Side, float], tuple[Decimal, int]]:
+    def still_gone(self, instrument: str, now_ns: int) -> dict[tuple[Side, float], tuple[Decimal, int]]:
+        """By side of the taker and level: how much, and until when."""
         of = self._taken.get(instrument, {})
         return {level: taken for level, taken in of.items() if now_ns < taken[1]}
 

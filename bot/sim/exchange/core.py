@@ -27,7 +27,7 @@ from bot.sim.exchange.checks import (
     check_price,
     check_quantity,
 )
-from bot.sim.exchange.crossing import SELF_TRADE, Crossing
+from bot.sim.exchange.crossing import SELF_TRADE, Crossing, Print
 from bot.sim.exchange.ledger import Income
 from bot.sim.exchange.notices import (
     LeverageNotice,
@@ -95,6 +95,8 @@ class ExchangeCore:
         self.keys: dict[str, tuple[TradingAccount, ApiKey]] = {}
         self.listeners: list[Listener] = []
         self.on_marked: list[Callable[[str], None]] = []  # who looks at margins after each mark
+        self.on_print: list[Callable[[Print], None]] = []  # who publishes trades that are not the market's own
+        self.on_forced: list[Callable[[Print], None]] = []  # the same, of liquidations as a whole
         self._live: dict[str, OrderRecord] = {}  # by the matching's id
         self._funding: dict[str, Mark] = {}
         self._number = FIRST_ORDER
@@ -433,6 +435,13 @@ class ExchangeCore:
                 self._ended(record, "EXPIRED_IN_MATCH" if report.reason == SELF_TRADE else "EXPIRED")
             elif report.status is OrderStatus.FILLED:
                 self._over(record)
+        while self.matching.prints:
+            self.publish(self.on_print, self.matching.prints.popleft())
+
+    @staticmethod
+    def publish(listeners: Iterable[Callable[[Print], None]], printed: Print) -> None:
+        for listener in listeners:
+            listener(printed)
 
     def filled(self, record: OrderRecord, fill: Fill, execution: str) -> None:
         account, booked = record.account, record.account.booked.popleft()

@@ -1,16 +1,18 @@
 """Orders of several accounts against one market, and against each other, by price and then by time.
 
 The shared fill rules (`trading/fills.py`) know one book that is only watched. Here a taker also meets what other accounts have
-resting: at each price first what the book shows in front of an order, then that order, then what came behind it. Resting orders are not
-in the published book, as nobody who only watches knows of them.
+resting: at each price first what the book shows in front of an order, then that order, then what came behind it. `prints` has every trade that is
+not one of the market's own, for whoever publishes them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from bot.domain.instrument import exact
 from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType
 from bot.domain.ports import PriceView
 from bot.domain.values import Side
@@ -31,10 +33,24 @@ class _Level(NamedTuple):
     resting: list[_Working]
 
 
+class Print(NamedTuple):
+    """A trade as the public may know of it; `buys`: its taker did."""
+
+    symbol: str
+    price: Decimal
+    quantity: Decimal
+    buys: bool
+
+
 class Crossing(Matching):
-    """`place` says with each order what is to become of it where it would meet one of its own account."""
+    """`place_with` says with each order what is to become of it where it would meet one of its own account."""
 
     _self_trade = SelfTrade.EXPIRE_MAKER
+    _printed: Decimal | None = None  # the price of the market's trade that is looked at
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.prints: deque[Print] = deque()
 
     def place_with(self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade) -> list[OrderReport]:
         self._self_trade = self_trade
@@ -57,9 +73,36 @@ class Crossing(Matching):
 
     def fill_outright(self, order: Order, owner: Owner, quantity: Decimal, price: Decimal) -> Fill:
         """By the exchange's word, past the book."""
-        return self._fill(_Working(order, owner), price, quantity, maker=False)
+        return super()._fill(_Working(order, owner), price, quantity, maker=False)
+
+    def on_trade(self, instrument: str, price: float, quantity: float, taker_buys: bool) -> list[OrderReport]:
+        self._printed = exact(price)
+        reports = super().on_trade(instrument, price, quantity, taker_buys)
+        self._printed = None
+        return reports
+
+    # --- what is public --------------------------------------------------------------------------------------------
+
+    def standing(self, instrument: str) -> Iterator[tuple[Side, Decimal, Decimal]]:
+        """Side, price and what is left of each limit that rests."""
+        for work, limit, _ in self._limits(instrument):
+            if work.queue is not None:
+                yield work.order.side, limit, work.remaining
+
+    def missing(self, instrument: str) -> Iterator[tuple[Side, float, Decimal]]:
+        """Side, price and quantity of what was taken from the book and is still shown there."""
+        for (side, level), (quantity, _) in self._takings.still_gone(instrument, self.now_ns).items():
+            yield Side.SELL if side is Side.BUY else Side.BUY, level, quantity
 
     # --- filling ---------------------------------------------------------------------------------------------------
+
+    def _fill(self, work: _Working, price: Decimal, quantity: Decimal, *, maker: bool) -> Fill:
+        """A maker's is one of the market's own where that was at its price."""
+        fill = super()._fill(work, price, quantity, maker=maker)
+        if not maker or price != self._printed:
+            symbol = work.order.instrument.partition(":")[2]
+            self.prints.append(Print(symbol, price, quantity, work.sells is maker))
+        return fill
 
     def _would_take(self, order: Order, market: PriceView) -> bool:
         if super()._would_take(order, market):
@@ -112,7 +155,7 @@ class Crossing(Matching):
         quantity = min(self._wanted(work), self._wanted(maker))
         if quantity > 0:
             yield self._fill(work, price, quantity, maker=False)
-            yield self._fill(maker, price, quantity, maker=True)
+            yield super()._fill(maker, price, quantity, maker=True)  # the same trade
         if self._find(maker.order):
             yield from self._closing(maker, [])
 

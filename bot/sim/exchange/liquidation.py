@@ -12,6 +12,7 @@ from decimal import Decimal
 from bot.domain.instrument import Round
 from bot.sim.exchange.account import TradingAccount
 from bot.sim.exchange.core import ExchangeCore, money
+from bot.sim.exchange.crossing import Print
 from bot.sim.exchange.ledger import Income, cents
 from bot.sim.exchange.notices import MarginCall
 from bot.sim.exchange.position import Position
@@ -73,8 +74,10 @@ class Liquidator:
         core, symbol, isolated = self._core, position.symbol, position.isolated
         price = self._bankruptcy_price(account, position)
         margin, wallet = position.margin, account.wallet
-        notional = core.force(account, _closing(position, price, f"autoclose-{core.now_ms()}-{symbol}")).cost
-        left = abs(position.quantity)
+        forced = core.force(account, _closing(position, price, f"autoclose-{core.now_ms()}-{symbol}"))
+        if forced.filled:
+            core.publish(core.on_forced, Print(symbol, forced.average, forced.filled, forced.buys))
+        notional, left = forced.cost, abs(position.quantity)
         if left:
             notional += left * price
             self._take_over(account, position, price)

@@ -21,6 +21,7 @@ from bot.sim.server.market import SimMarket
 from bot.sim.server.past import Pasts
 from bot.sim.server.private import Private
 from bot.sim.server.public import Public
+from bot.sim.server.published import Published
 from bot.sim.server.sockets import Handler, Sockets
 from bot.sim.server.streams import Hub
 from bot.sim.server.user_stream import UserStreams
@@ -50,15 +51,16 @@ def make_app(
     """All routes over this market, which somebody else advances. Its listeners are in place before the first event."""
     limits = limits or Limits()
     pasts = Pasts(market.model.coins, market.scenario.start_ns // MS, market.scenario.seed)
-    hub = Hub(market, pasts)
-    market.listeners += [pasts.on_event, hub.on_event]
     core = ExchangeCore(market.coins.values(), market.views, market.now_ms)
+    published = Published(market, core)
+    hub = Hub(published, pasts)
+    published.listeners += [pasts.on_event, hub.on_event]
     Liquidator(core)
     for each in accounts:
         core.open_account(each.name, [ApiKey(each.api_key, each.api_secret)], each.usd)
     streams = UserStreams(core)
-    market.listeners += [core.on_event, streams.on_event]
-    exchange = Exchange(market, core, limits, Public(market, pasts, limits, core), Sockets(hub), faults)
+    market.listeners += [published.on_event, core.on_event, streams.on_event]
+    exchange = Exchange(market, core, limits, Public(market, published, pasts, limits, core), Sockets(hub), faults)
     exchange.sockets.users = streams
     private = Private(core, limits, streams)
     app = web.Application(middlewares=[_unknown, *([] if faults is None else [spoiling(faults)])])

@@ -23,6 +23,7 @@ from bot.sim.server.kline import Kline
 from bot.sim.server.limits import Limits, answer, refusal
 from bot.sim.server.market import SimBook, SimMarket
 from bot.sim.server.past import Past, Sample
+from bot.sim.server.published import Published
 
 T = TypeVar("T")
 MINUTE_MS = 60_000
@@ -78,8 +79,11 @@ class _Route(NamedTuple):
 class Public:
     """`pasts` are by symbol, and follow the market."""
 
-    def __init__(self, market: SimMarket, pasts: Mapping[str, Past], limits: Limits, core: ExchangeCore) -> None:
+    def __init__(
+        self, market: SimMarket, published: Published, pasts: Mapping[str, Past], limits: Limits, core: ExchangeCore
+    ) -> None:
         self.market, self.pasts, self.limits, self._core = market, pasts, limits, core
+        self._books = published.books
         self.clock_off_ms = 0  # what the venue's clock is wrong by
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -132,13 +136,13 @@ class Public:
         coin, limit = self._coin(query), query.whole("limit", 500)
         if limit not in _DEPTH_WEIGHTS:
             raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
-        book = self.market.books[coin.symbol]
+        book, told = self._book(coin), self._books[coin.symbol]
         return {
             "lastUpdateId": book.last_id,
             "E": book.changed_ms + 1,
             "T": book.changed_ms,
-            "bids": levels(coin, book.rungs(Side.BUY, limit)),
-            "asks": levels(coin, book.rungs(Side.SELL, limit)),
+            "bids": levels(coin, told.rungs(Side.BUY, limit)),
+            "asks": levels(coin, told.rungs(Side.SELL, limit)),
         }
 
     def klines(self, query: Query) -> Any:
@@ -203,8 +207,8 @@ class Public:
         return self._one_or_all(query, self._best)
 
     def _best(self, coin: Coin) -> dict[str, Any]:
-        book = self._book(coin)
-        bids, asks = levels(coin, book.rungs(Side.BUY, 1)), levels(coin, book.rungs(Side.SELL, 1))
+        book, told = self._book(coin), self._books[coin.symbol]
+        bids, asks = (levels(coin, told.rungs(side, 1)) for side in (Side.BUY, Side.SELL))
         (bid, bid_quantity), (ask, ask_quantity) = known(bids or None)[0], known(asks or None)[0]
         prices = {"bidPrice": bid, "bidQty": bid_quantity, "askPrice": ask, "askQty": ask_quantity}
         return {"symbol": coin.symbol, **prices, "time": book.changed_ms, "lastUpdateId": book.last_id}

@@ -1,6 +1,6 @@
 """Binance USD-M's market streams: who has subscribed to what, and which bytes an event becomes for them.
 
-`Hub` is a listener of the market; it puts bytes into the boxes of its clients and waits for nobody. `sockets.py` carries a box over
+`Hub` is a listener of what is published; it puts bytes into the boxes of its clients and waits for nobody. `sockets.py` carries a box over
 its socket. Nothing is made that nobody wants.
 """
 
@@ -14,9 +14,9 @@ import orjson
 from bot.domain.values import Side
 from bot.sim.binance_wire import BinanceWire
 from bot.sim.events import Best, Depth, Event, Forced, Mark, Trade
-from bot.sim.server.market import SimMarket
 from bot.sim.server.past import Past
 from bot.sim.server.public import INTERVALS_MS, day_of, kline_fields, levels, price, size
+from bot.sim.server.published import Published
 
 PUBLIC, MARKET = "public", "market"
 """The venue's two paths for market data."""
@@ -77,9 +77,9 @@ def path_of(stream: str) -> str | None:
 
 
 class Hub:
-    def __init__(self, market: SimMarket, pasts: Mapping[str, Past]) -> None:
-        self._market, self._pasts = market, pasts
-        self._render = BinanceWire(market.coins.values()).render
+    def __init__(self, published: Published, pasts: Mapping[str, Past]) -> None:
+        self._books, self._pasts = published.books, pasts
+        self._render = BinanceWire(book.market.coin for book in self._books.values()).render
         self._clients: dict[str, set[Client]] = {}
         self._diffs: dict[str, dict[str, _Diff]] = {}  # by symbol and stream
         self._told_ms: dict[str, int] = {}  # by stream, when it last spoke
@@ -139,8 +139,8 @@ class Hub:
                 self._send(stream, self._part(event, count))
 
     def _part(self, event: Depth, count: int) -> bytes:
-        book = self._market.books[event.symbol]
-        bids, asks = (levels(book.coin, book.rungs(side, count)) for side in (Side.BUY, Side.SELL))
+        book = self._books[event.symbol]
+        bids, asks = (levels(book.market.coin, book.rungs(side, count)) for side in (Side.BUY, Side.SELL))
         return _body(
             "depthUpdate", event.ms, event.symbol, U=event.first_id, u=event.last_id, pu=event.prev_id, b=bids, a=asks
         )
@@ -149,7 +149,7 @@ class Hub:
         name = event.symbol.lower()
         self._send_rendered(event, (f"{name}@aggTrade",))
         if f"{name}@trade" in self._clients:
-            coin = self._market.coins[event.symbol]
+            coin = self._books[event.symbol].market.coin
             what = {"t": event.trade_id, "p": price(coin, event.ticks), "q": size(coin, event.lots), "X": "MARKET"}
             self._send(f"{name}@trade", _body("trade", event.ms, event.symbol, **what, m=not event.taker_buys))
         for channel, interval in _KLINES.items():
@@ -173,7 +173,7 @@ class Hub:
             self._send(stream, orjson.dumps(rows))
 
     def _ticker(self, kind: str, event: Trade) -> dict[str, Any]:
-        day = day_of(self._market.coins[event.symbol], self._pasts[event.symbol], event)
+        day = day_of(self._books[event.symbol].market.coin, self._pasts[event.symbol], event)
         names = _TICKER_NAMES[kind]
         whole = {"e": f"24hr{kind[0].upper()}{kind[1:]}", "E": event.ms + 1, "s": event.symbol}
         return whole | {short: day[name] for short, name in names.items()}
@@ -191,7 +191,7 @@ class Hub:
     def _send_kline(self, stream: str, interval: str, event: Trade, start_ms: int, *, closed: bool) -> None:
         kline = self._pasts[event.symbol].kline(INTERVALS_MS[interval], start_ms)
         if kline is not None:
-            fields = kline_fields(self._market.coins[event.symbol], kline, INTERVALS_MS[interval])
+            fields = kline_fields(self._books[event.symbol].market.coin, kline, INTERVALS_MS[interval])
             body = {"s": event.symbol, "i": interval, "f": -1, "L": event.trade_id, **fields, "x": closed}
             self._send(stream, orjson.dumps({"e": "kline", "E": event.ms + 1, "s": event.symbol, "k": body}))
 
