@@ -1,7 +1,8 @@
 """One account of the exchange: its keys, its money, its positions, its orders, and what margin is left of it.
 
-It is the `Owner` of its orders in the matching: fills are booked here. Cross positions share the wallet, isolated ones have a part of
-their own, which leaves the wallet with the first fill and comes back with the last.
+Its legs are the `Owner`s of its orders in the matching: fills are booked here. Cross positions share the wallet, isolated ones have a part of
+their own, which leaves the wallet with the first fill and comes back with the last. In hedge mode a symbol has a long and a short one, which
+are opened and closed apart and share leverage and margin type.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 from msgspec import Struct
 
 from bot.domain.values import Side
+from bot.sim.exchange.hedged import hedged_liquidation_price
 from bot.sim.exchange.ledger import Income, Ledger
 from bot.sim.exchange.position import Position
-from bot.sim.exchange.records import AlgoRecord, OrderRecord, TradeRecord
+from bot.sim.exchange.records import AlgoRecord, OrderRecord, PositionSide, TradeRecord
 from bot.trading.margin import liquidation_price
 
 KEPT = 10_000  # finished orders, and trades
@@ -71,6 +73,28 @@ class Resting:
     asks: Decimal = _ZERO
 
 
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The `Owner` of an account's orders for one of its positions in each symbol."""
+
+    account: TradingAccount
+    side: PositionSide
+
+    def quantity(self, instrument: str) -> Decimal:
+        position = self.account.positions.get((instrument.partition(":")[2], self.side))
+        return _ZERO if position is None else position.quantity
+
+    def book(
+        self, instrument: str, side: Side, price: Decimal, quantity: Decimal, fee_usd: Decimal, now_ns: int
+    ) -> None:
+        account, symbol, ms = self.account, instrument.partition(":")[2], now_ns // 1_000_000
+        position = account.position(symbol, self.side)
+        fee = -account.ledger.enter(ms, Income.COMMISSION, -fee_usd, symbol)
+        signed = quantity if side is Side.BUY else -quantity
+        realised = account.ledger.enter(ms, Income.REALIZED_PNL, position.trade(signed, price, fee, ms), symbol)
+        account.booked.append(Booked(fee, realised, account.wallet, account.cross_wallet, replace(position)))
+
+
 class TradingAccount:
     """`marks` has the mark price of a symbol now."""
 
@@ -78,7 +102,9 @@ class TradingAccount:
         self.name, self.keys = name, tuple(keys)
         self.marks = marks
         self.ledger = Ledger()
-        self.positions: dict[str, Position] = {}
+        self.positions: dict[tuple[str, PositionSide], Position] = {}
+        self.hedged = False  # hedge mode
+        self.legs = {side: Leg(self, side) for side in PositionSide}
         self.orders: dict[int, OrderRecord] = {}  # by id, the oldest first
         self.by_client: dict[str, OrderRecord] = {}  # the newest of each client id
         self.open_orders: dict[int, OrderRecord] = {}
@@ -94,29 +120,37 @@ class TradingAccount:
     def deposit(self, ms: int, usd: Decimal) -> None:
         self.ledger.enter(ms, Income.TRANSFER, usd, info="TRANSFER")
 
-    def position(self, symbol: str) -> Position:
-        if symbol not in self.positions:
-            self.positions[symbol] = Position(symbol)
-        return self.positions[symbol]
+    def position(self, symbol: str, side: PositionSide = PositionSide.BOTH) -> Position:
+        known = self.positions.get((symbol, side))
+        if known is None:
+            known = self.positions[symbol, side] = Position(symbol, side)
+            other = next((each for each in self.positions.values() if each.symbol == symbol), known)
+            known.leverage, known.isolated = other.leverage, other.isolated
+        return known
+
+    def of(self, symbol: str) -> list[Position]:
+        """All of a symbol in the present mode."""
+        sides = (PositionSide.LONG, PositionSide.SHORT) if self.hedged else (PositionSide.BOTH,)
+        return [self.position(symbol, side) for side in sides]
+
+    def sharing(self, symbol: str) -> list[Position]:
+        """All that share its leverage and margin type, those of the other mode too."""
+        self.of(symbol)  # they are there now
+        return [each for each in self.positions.values() if each.symbol == symbol]
+
+    def shown(self) -> list[Position]:
+        """With something in them, or an order that may open something; by symbol."""
+        resting = self.resting()
+        symbols = sorted(resting.keys() | {each.symbol for each in self.held()})
+        positions = [(position, resting.get(symbol, Resting())) for symbol in symbols for position in self.of(symbol)]
+        return [position for position, own in positions if self.initial_of(position, own)]
+
+    def opened_by(self, symbol: str, buys: bool) -> Position:
+        """The one that an order which may open something changes."""
+        return self.of(symbol)[self.hedged and not buys]
 
     def held(self) -> list[Position]:
         return [position for position in self.positions.values() if position.quantity]
-
-    # --- Owner -----------------------------------------------------------------------------------------------------
-
-    def quantity(self, instrument: str) -> Decimal:
-        position = self.positions.get(instrument.partition(":")[2])
-        return _ZERO if position is None else position.quantity
-
-    def book(
-        self, instrument: str, side: Side, price: Decimal, quantity: Decimal, fee_usd: Decimal, now_ns: int
-    ) -> None:
-        symbol, ms = instrument.partition(":")[2], now_ns // 1_000_000
-        position = self.position(symbol)
-        fee = -self.ledger.enter(ms, Income.COMMISSION, -fee_usd, symbol)
-        signed = quantity if side is Side.BUY else -quantity
-        realised = self.ledger.enter(ms, Income.REALIZED_PNL, position.trade(signed, price, fee, ms), symbol)
-        self.booked.append(Booked(fee, realised, self.wallet, self.cross_wallet, replace(position)))
 
     # --- margin ----------------------------------------------------------------------------------------------------
 
@@ -161,10 +195,17 @@ class TradingAccount:
         return found
 
     def initial(self, symbol: str, resting: Resting) -> Decimal:
-        """Margin that the position and these orders of a symbol take: what the worse side could come to."""
-        position = self.position(symbol)
-        value = position.quantity * self.marks(symbol)
-        return max(abs(value + resting.bids), abs(value - resting.asks), abs(value)) / position.leverage
+        """Margin that the positions and these orders of a symbol take."""
+        return sum((self.initial_of(position, resting) for position in self.of(symbol)), _ZERO)
+
+    def initial_of(self, position: Position, resting: Resting) -> Decimal:
+        """What the worse side could come to; in hedge mode each side by itself."""
+        value = position.quantity * self.marks(position.symbol)
+        if position.side is PositionSide.BOTH:
+            worst = max(abs(value + resting.bids), abs(value - resting.asks), abs(value))
+        else:
+            worst = abs(value) + (resting.bids if position.side is PositionSide.LONG else resting.asks)
+        return worst / position.leverage
 
     @property
     def available(self) -> Decimal:
@@ -176,9 +217,10 @@ class TradingAccount:
         """The same, below zero where too much is taken. An isolated position has its own, only its orders take from here."""
         taken, resting = _ZERO, self.resting()
         for symbol in resting.keys() | {each.symbol for each in self.held()}:
-            position = self.position(symbol)
-            initial = self.initial(symbol, resting.get(symbol, Resting()))
-            taken += initial - position.initial(self.marks(symbol)) if position.isolated else initial
+            own, mark = resting.get(symbol, Resting()), self.marks(symbol)
+            for position in self.of(symbol):
+                initial = self.initial_of(position, own)
+                taken += initial - position.initial(mark) if position.isolated else initial
         return self.cross_wallet + self.unrealised(isolated=False) - taken
 
     def liquidation_price(self, position: Position) -> Decimal:
@@ -189,14 +231,19 @@ class TradingAccount:
         if position.isolated:
             price = liquidation_price(position.margin, sign, abs(position.quantity), position.entry)
             return price or _ZERO
-        others = [each for each in self.held() if not each.isolated and each is not position]
+        others = [each for each in self.held() if not each.isolated and each.symbol != position.symbol]
+        needed = sum((each.maintenance(self.marks(each.symbol)) for each in others), _ZERO)
+        unrealised = sum((each.unrealised(self.marks(each.symbol)) for each in others), _ZERO)
+        if self.hedged:
+            legs, mark = self.of(position.symbol), self.marks(position.symbol)
+            return hedged_liquidation_price(self.cross_wallet - needed + unrealised, legs, mark)
         price = liquidation_price(
             self.cross_wallet,
             sign,
             abs(position.quantity),
             position.entry,
-            other_maintenance_usd=sum((each.maintenance(self.marks(each.symbol)) for each in others), _ZERO),
-            other_unrealised_usd=sum((each.unrealised(self.marks(each.symbol)) for each in others), _ZERO),
+            other_maintenance_usd=needed,
+            other_unrealised_usd=unrealised,
         )
         return price or _ZERO
 

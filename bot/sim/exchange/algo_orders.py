@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bot.domain.instrument import exact
 from bot.sim.exchange.account import TradingAccount
-from bot.sim.exchange.checks import check_account, check_form, check_notional
+from bot.sim.exchange.checks import check_account, check_form, check_notional, check_side
 from bot.sim.exchange.conditional import check_now, triggered
 from bot.sim.exchange.notices import AlgoNotice, TriggerRejected
 from bot.sim.exchange.records import AlgoRecord, Kind, NewOrder, OrderRecord, Tif, Working
@@ -41,11 +41,12 @@ class AlgoOrders:
         rules = core.rules_of_open(asked.symbol)
         if not asked.kind.conditional:
             raise Refused(-1116, "Invalid orderType.")
+        check_side(account, asked)
         check_form(asked, rules, now_ms)
         check_account(account, asked)
         reference = self._reference(asked)
         check_now(asked, reference)
-        if not (asked.reduce_only or asked.close_position):
+        if not (asked.reduce_only or asked.close_position or asked.closes):
             check_notional(asked.quantity, asked.price or asked.trigger_price or reference, rules)
         self._number += 1
         asked.client_id = asked.client_id or f"sim{self._number}"
@@ -134,7 +135,8 @@ class AlgoOrders:
 
     @staticmethod
     def _as_plain(account: TradingAccount, asked: NewOrder) -> NewOrder:
-        held, reduces = account.position(asked.symbol).quantity, asked.reduce_only or asked.close_position
+        held = account.position(asked.symbol, asked.position_side).quantity
+        reduces = asked.reduce_only or asked.close_position or asked.closes
         if reduces and not (held < 0 if asked.buys else held > 0):
             raise nothing_to_reduce()
         quantity = max(_ZERO, -held if asked.buys else held) if asked.close_position else asked.quantity

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from bot.domain.instrument import Instrument
 from bot.sim.exchange.account import Resting, TradingAccount
-from bot.sim.exchange.records import Kind, NewOrder, OrderRecord, Tif
+from bot.sim.exchange.records import Kind, NewOrder, OrderRecord, PositionSide, Tif
 from bot.sim.refusals import (
     Refused,
     duplicate_id,
@@ -19,6 +19,7 @@ from bot.sim.refusals import (
     missing,
     no_margin,
     not_needed,
+    nothing_to_reduce,
     over_leverage,
 )
 
@@ -28,6 +29,22 @@ _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}\Z")
 _LIMITED = (Kind.LIMIT, Kind.STOP, Kind.TAKE_PROFIT)
 _CLOSING = (Kind.STOP_MARKET, Kind.TAKE_PROFIT_MARKET)
 _GTD_LEAST_MS = 600_000
+
+
+def check_side(account: TradingAccount, asked: NewOrder) -> None:
+    """That the position it is for exists in the account's mode. In hedge mode what closes may only reduce, unasked."""
+    if account.hedged is (asked.position_side is PositionSide.BOTH):
+        raise Refused(-4061, "Order's position side does not match user's setting.")
+    if not account.hedged:
+        return
+    if asked.reduce_only:
+        raise not_needed("reduceonly")
+    if asked.close_position and not asked.closes:
+        raise nothing_to_reduce()
+    if asked.closes and not asked.kind.conditional:
+        if asked.quantity > abs(account.position(asked.symbol, asked.position_side).quantity):
+            raise nothing_to_reduce()
+        asked.reduce_only = True
 
 
 def check_form(asked: NewOrder, rules: Instrument, now_ms: int) -> None:
@@ -145,7 +162,7 @@ def check_margin(
     more = Resting(resting.bids + value, resting.asks) if buys else Resting(resting.bids, resting.asks + value)
     if account.initial(symbol, more) - before > account.available:
         raise no_margin()
-    position = account.position(symbol)
+    position = account.opened_by(symbol, buys)
     held = position.quantity * account.marks(symbol)
     if (more.bids + held if buys else more.asks - held) > position.most_notional:
         raise over_leverage()

@@ -26,6 +26,7 @@ from bot.sim.exchange.checks import (
     check_notional,
     check_price,
     check_quantity,
+    check_side,
 )
 from bot.sim.exchange.crossing import SELF_TRADE, Crossing, Print
 from bot.sim.exchange.ledger import Income
@@ -141,6 +142,7 @@ class ExchangeCore:
                 -4120,
                 "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
             )
+        check_side(account, asked)
         check_form(asked, rules, self.now_ms())
         check_account(account, asked)
         return self.place_checked(account, asked, None)
@@ -156,9 +158,10 @@ class ExchangeCore:
             check_margin(account, asked.symbol, asked.buys, asked.quantity, price or mark)
         record = self._record(account, asked, algo)
         order = self.order_of(record)
-        if asked.tif is Tif.FOK and self.matching.fillable(order, view, account) < asked.quantity:
+        leg = account.legs[asked.position_side]
+        if asked.tif is Tif.FOK and self.matching.fillable(order, view, leg) < asked.quantity:
             raise not_at_once()
-        reports = self.matching.place_with(order, view, account, asked.self_trade)
+        reports = self.matching.place_with(order, view, leg, asked.self_trade)
         first = reports[0]
         if isinstance(first, OrderUpdate) and first.status is OrderStatus.REJECTED:
             raise _refusal(first.reason)
@@ -197,6 +200,7 @@ class ExchangeCore:
             client_id=asked.client_id or f"sim{number}",
             symbol=asked.symbol,
             buys=asked.buys,
+            position_side=asked.position_side,
             kind=kind,
             origin=asked.kind,
             tif=asked.tif,
@@ -222,13 +226,15 @@ class ExchangeCore:
         order = self.order_of(record)
         self._live[order.client_order_id] = record
         account.open_orders[record.order_id] = record
-        self.take(self.matching.place_with(order, self.views[asked.symbol], account, asked.self_trade)[1:])
+        leg = account.legs[asked.position_side]
+        self.take(self.matching.place_with(order, self.views[asked.symbol], leg, asked.self_trade)[1:])
         return record
 
     def fill_by_force(self, account: TradingAccount, asked: NewOrder, execution: str) -> None:
         """At the price asked for, without the book."""
         record = self._forced(account, asked)
-        fill = self.matching.fill_outright(self.order_of(record), account, asked.quantity, record.price)
+        leg = account.legs[asked.position_side]
+        fill = self.matching.fill_outright(self.order_of(record), leg, asked.quantity, record.price)
         self.filled(record, fill, execution)
 
     def _forced(self, account: TradingAccount, asked: NewOrder) -> OrderRecord:
@@ -314,29 +320,45 @@ class ExchangeCore:
         self.rules(symbol)
         if not 1 <= leverage <= 125:
             raise Refused(-4028, f"Leverage {leverage} is not valid")
-        position = account.position(symbol)
-        before, position.leverage = position.leverage, leverage
-        if abs(position.quantity * self.mark(symbol)) > position.most_notional:
-            position.leverage = before
-            raise over_leverage()
-        if leverage < before and position.isolated and position.quantity:
-            position.leverage = before
-            raise Refused(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
-        if leverage < before and account.free < 0:
-            position.leverage = before
-            raise Refused(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
-        self.tell(account, LeverageNotice(position))
+        positions = account.sharing(symbol)
+        before, mark = positions[0].leverage, self.mark(symbol)
+        refusal: Refused | None = None
+        for position in positions:
+            position.leverage = leverage
+            if abs(position.quantity * mark) > position.most_notional:
+                refusal = over_leverage()
+            elif leverage < before and position.isolated and position.quantity:
+                text = "Leverage reduction is not supported in Isolated Margin Mode with open positions."
+                refusal = Refused(-4161, text)
+        if refusal is None and leverage < before and account.free < 0:
+            refusal = Refused(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
+        if refusal is not None:
+            for position in positions:
+                position.leverage = before
+            raise refusal
+        self.tell(account, LeverageNotice(positions[0]))
 
     def set_isolated(self, account: TradingAccount, symbol: str, isolated: bool) -> None:
         self.rules(symbol)
-        position = account.position(symbol)
-        if position.isolated is isolated:
+        positions = account.sharing(symbol)
+        if positions[0].isolated is isolated:
             raise Refused(-4046, "No need to change margin type.")
         if any(each.symbol == symbol for each in account.open_orders.values()):
             raise Refused(-4047, "Margin type cannot be changed if there exists open orders.")
-        if position.quantity:
+        if any(position.quantity for position in positions):
             raise Refused(-4048, "Margin type cannot be changed if there exists position.")
-        position.isolated = isolated
+        for position in positions:
+            position.isolated = isolated
+
+    def set_hedged(self, account: TradingAccount, hedged: bool) -> None:
+        """Hedge mode or one-way mode, for all symbols. Leverage and margin type stay."""
+        if account.hedged is hedged:
+            raise Refused(-4059, "No need to change position side.")
+        if account.open_orders or account.open_algos:
+            raise Refused(-4067, "Position side cannot be changed if there exists open orders.")
+        if account.held():
+            raise Refused(-4068, "Position side cannot be changed if there exists position.")
+        account.hedged = hedged
 
     def count_down(self, account: TradingAccount, symbol: str, after_ms: int) -> None:
         """All orders of the symbol are cancelled then, unless asked for again before; zero: not at all."""
@@ -392,10 +414,8 @@ class ExchangeCore:
 
     def _settle(self, symbol: str, due_ms: int, rate: Decimal) -> None:
         mark = self.mark(symbol)
-        for account in self.accounts.values():
-            position = account.position(symbol)
-            if not position.quantity:
-                continue
+        held = [(account, each) for account in self.accounts.values() for each in account.of(symbol) if each.quantity]
+        for account, position in held:
             paid = payment_usd(position.quantity, mark, rate)
             entered = account.ledger.enter(due_ms, Income.FUNDING_FEE, paid, symbol)
             if position.isolated:
@@ -454,6 +474,7 @@ class ExchangeCore:
             order_id=record.order_id,
             symbol=record.symbol,
             buys=record.buys,
+            position_side=record.position_side,
             price=fill.price,
             quantity=fill.quantity,
             realised=booked.realised,

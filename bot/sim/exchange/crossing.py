@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bot.domain.instrument import exact
 from bot.domain.orders import Fill, Order, OrderReport, OrderStatus, OrderType
 from bot.domain.ports import PriceView
 from bot.domain.values import Side
+from bot.sim.exchange.account import Leg
 from bot.sim.exchange.records import SelfTrade
 from bot.trading.fills import Matching, Owner, _Working
 from bot.trading.order_rules import beyond_limit
@@ -42,6 +43,11 @@ class Print(NamedTuple):
     buys: bool
 
 
+def _same_account(one: Owner, other: Owner) -> bool:
+    """Those who place here are legs of accounts."""
+    return cast(Leg, one).account is cast(Leg, other).account
+
+
 class Crossing(Matching):
     """`place_with` says with each order what is to become of it where it would meet one of its own account."""
 
@@ -62,7 +68,7 @@ class Crossing(Matching):
         for level in self._levels(order, market):
             if beyond_limit(order, level.price) or total >= order.quantity:
                 break
-            others = (work for work in level.resting if work.owner is not owner)
+            others = (work for work in level.resting if not _same_account(work.owner, owner))
             total += max(_ZERO, level.free) + sum((self._wanted(work) for work in others), _ZERO)
         return total
 
@@ -132,7 +138,7 @@ class Crossing(Matching):
                 yield self._from_book(work, level, ahead)
             if self._wanted(work) == 0:
                 break
-            if maker.owner is work.owner and self._self_trade is not SelfTrade.NONE:
+            if _same_account(maker.owner, work.owner) and self._self_trade is not SelfTrade.NONE:
                 yield from self._prevent(work, maker)
                 if self._find(work.order) is None:
                     return

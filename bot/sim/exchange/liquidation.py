@@ -33,9 +33,9 @@ class Liquidator:
 
     def look(self, symbol: str) -> None:
         for account in self._core.accounts.values():
-            position = account.positions.get(symbol)
-            if position is not None and position.quantity:
-                self._look_at(account, position)
+            for position in account.of(symbol):
+                if position.quantity:
+                    self._look_at(account, position)
 
     def _look_at(self, account: TradingAccount, position: Position) -> None:
         mark = account.marks(position.symbol)
@@ -56,7 +56,7 @@ class Liquidator:
 
     def _liquidate(self, account: TradingAccount, position: Position) -> None:
         isolated = position.isolated
-        symbols = [position.symbol] if isolated else [each.symbol for each in account.held() if not each.isolated]
+        positions = [position] if isolated else [each for each in account.held() if not each.isolated]
         account.liquidating = True
         for symbol in {each.symbol for each in account.open_orders.values()} | {
             each.asked.symbol for each in account.open_algos.values()
@@ -64,8 +64,8 @@ class Liquidator:
             if not isolated or symbol == position.symbol:
                 self._core.cancel_all(account, symbol)
                 self._core.algos.cancel_all(account, symbol)
-        for symbol in symbols:
-            self._close(account, account.position(symbol))
+        for each in positions:
+            self._close(account, each)
         account.liquidating = False
         if account.cross_wallet < 0 and not any(not each.isolated for each in account.held()):
             self._clear(account, position.symbol, account.cross_wallet)
@@ -125,9 +125,10 @@ class Liquidator:
         """Against those on the other side, highest profit times leverage first."""
         core, symbol, mark = self._core, position.symbol, account.marks(position.symbol)
         others = [
-            (other, other.position(symbol))
+            (other, theirs)
             for other in core.accounts.values()
-            if other is not account and other.position(symbol).quantity * position.quantity < 0
+            for theirs in other.of(symbol)
+            if other is not account and theirs.quantity * position.quantity < 0
         ]
         others.sort(key=lambda each: _rank(each[1], mark), reverse=True)
         for other, theirs in others:
@@ -142,6 +143,7 @@ def _closing(position: Position, price: Decimal, client_id: str, quantity: Decim
     return NewOrder(
         symbol=position.symbol,
         buys=position.quantity < 0,
+        position_side=position.side,
         kind=Kind.LIMIT,
         quantity=abs(position.quantity) if quantity is None else quantity,
         price=price,

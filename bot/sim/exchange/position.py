@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from bot.sim.exchange.ledger import cents
+from bot.sim.exchange.records import PositionSide
 from bot.trading.margin import SAMPLE, maintenance_usd
 
 _ZERO = Decimal(0)
@@ -22,6 +23,7 @@ class Position:
     """`quantity` signed base coin, long above zero; `cost` its value when it was opened, same sign."""
 
     symbol: str
+    side: PositionSide = PositionSide.BOTH
     leverage: int = 20
     isolated: bool = False
     quantity: Decimal = _ZERO

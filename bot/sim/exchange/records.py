@@ -45,6 +45,14 @@ class SelfTrade(StrEnum):
     EXPIRE_BOTH = "EXPIRE_BOTH"
 
 
+class PositionSide(StrEnum):
+    """Which position of a symbol: the only one, or in hedge mode one of two."""
+
+    BOTH = "BOTH"
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+
 class Working(StrEnum):
     """Which price triggers."""
 
@@ -59,6 +67,7 @@ class NewOrder:
     symbol: str
     buys: bool
     kind: Kind
+    position_side: PositionSide = PositionSide.BOTH
     quantity: Decimal = _ZERO
     price: Decimal | None = None
     tif: Tif = Tif.GTC
@@ -73,6 +82,11 @@ class NewOrder:
     self_trade: SelfTrade = SelfTrade.EXPIRE_MAKER
     good_till_ms: int = 0
 
+    @property
+    def closes(self) -> bool:
+        """In hedge mode: a sale of what is long, a purchase of what is short."""
+        return self.position_side is (PositionSide.SHORT if self.buys else PositionSide.LONG)
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class OrderRecord:
@@ -83,6 +97,7 @@ class OrderRecord:
     client_id: str
     symbol: str
     buys: bool
+    position_side: PositionSide
     kind: Kind
     origin: Kind
     tif: Tif
@@ -121,6 +136,7 @@ class TradeRecord:
     order_id: int
     symbol: str
     buys: bool
+    position_side: PositionSide
     price: Decimal
     quantity: Decimal
     realised: Decimal

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 
-from bot.sim.exchange.records import Kind, NewOrder, SelfTrade, Tif, Working
+from bot.sim.exchange.records import Kind, NewOrder, PositionSide, SelfTrade, Tif, Working
 from bot.sim.refusals import Refused, invalid, missing
 from bot.sim.server.public import Query
 
@@ -115,8 +115,6 @@ def algo_order(form: Form) -> NewOrder:
 
 
 def _common(form: Form, id_name: str) -> NewOrder:
-    if (form.optional("positionSide") or "BOTH") != "BOTH":
-        raise Refused(-4061, "Order's position side does not match user's setting.")
     if form.has("priceMatch") and form.text("priceMatch") != "NONE":
         raise invalid("priceMatch")  # the exchange has no price match
     symbol, buys = form.text("symbol"), form.buys()
@@ -129,6 +127,7 @@ def _common(form: Form, id_name: str) -> NewOrder:
         symbol=symbol,
         buys=buys,
         kind=kind,
+        position_side=form.choice("positionSide", PositionSide, PositionSide.BOTH, -1116),
         quantity=quantity or Decimal(0),
         price=form.number("price"),
         tif=form.choice("timeInForce", Tif, Tif.GTC, -1115),

@@ -214,23 +214,22 @@ class Private:
 
     def position_risk(self, account: TradingAccount, form: Form) -> Any:
         """Those with a position or an order."""
-        shown = account.resting().keys() | {each.symbol for each in account.held()}
-        rows = self._of_symbol(form, sorted(shown), lambda each: each)
-        return [wire.position_risk(account, account.position(symbol)) for symbol in rows]
+        rows = self._of_symbol(form, account.shown(), lambda each: each.symbol)
+        return [wire.position_risk(account, each) for each in rows]
 
     def old_position_risk(self, account: TradingAccount, form: Form) -> Any:
         rows = self._of_symbol(form, self.core.instruments, lambda each: each)
-        return [wire.old_position_risk(account, account.position(symbol)) for symbol in rows]
+        return [wire.old_position_risk(account, each) for symbol in rows for each in account.of(symbol)]
 
     def symbol_config(self, account: TradingAccount, form: Form) -> Any:
         rows = self._of_symbol(form, self.core.instruments, lambda each: each)
-        return [wire.symbol_config(account.position(symbol)) for symbol in rows]
+        return [wire.symbol_config(account.of(symbol)[0]) for symbol in rows]
 
     def account_config(self, account: TradingAccount, form: Form) -> Any:
         abilities = {"feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": False}
         return {
             **abilities,
-            "dualSidePosition": False,
+            "dualSidePosition": account.hedged,
             "updateTime": 0,
             "multiAssetsMargin": False,
             "tradeGroupId": -1,
@@ -265,7 +264,7 @@ class Private:
         if not form.has("leverage"):
             raise missing("leverage")
         self.core.set_leverage(account, symbol, leverage)
-        most = account.position(symbol).most_notional
+        most = account.of(symbol)[0].most_notional
         return {"leverage": leverage, "maxNotionalValue": wire.plain(most), "symbol": symbol}
 
     def set_margin_type(self, account: TradingAccount, form: Form) -> Any:
@@ -276,14 +275,13 @@ class Private:
         return _DONE
 
     def position_mode(self, account: TradingAccount, form: Form) -> Any:
-        return {"dualSidePosition": False}
+        return {"dualSidePosition": account.hedged}
 
     def set_position_mode(self, account: TradingAccount, form: Form) -> Any:
         if not form.has("dualSidePosition"):
             raise missing("dualSidePosition")
-        if form.flag("dualSidePosition"):
-            raise Refused(-1020, "This operation is not supported.")  # there is no hedge mode here
-        raise Refused(-4059, "No need to change position side.")
+        self.core.set_hedged(account, form.flag("dualSidePosition"))
+        return _DONE
 
     def margin_mode(self, account: TradingAccount, form: Form) -> Any:
         return {"multiAssetsMargin": False}

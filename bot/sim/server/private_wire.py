@@ -62,7 +62,7 @@ def order(of: OrderRecord) -> dict[str, Any]:
         "reduceOnly": of.reduce_only,
         "closePosition": of.close_position,
         "side": _side(of.buys),
-        "positionSide": "BOTH",
+        "positionSide": of.position_side,
         "stopPrice": plain(of.trigger_price),
         "workingType": of.working,
         "priceProtect": of.price_protect,
@@ -84,7 +84,7 @@ def algo(of: AlgoRecord) -> dict[str, Any]:
         "orderType": asked.kind,
         "symbol": asked.symbol,
         "side": _side(asked.buys),
-        "positionSide": "BOTH",
+        "positionSide": asked.position_side,
         "timeInForce": asked.tif,
         "quantity": plain(asked.quantity),
         "algoStatus": of.status,
@@ -128,7 +128,7 @@ def trade(of: TradeRecord) -> dict[str, Any]:
         "commission": amount(of.fee),
         "commissionAsset": ASSET,
         "time": of.time_ms,
-        "positionSide": "BOTH",
+        "positionSide": of.position_side,
         "buyer": of.buys,
         "maker": of.maker,
     }
@@ -169,9 +169,9 @@ def balance(of: TradingAccount, now_ms: int) -> list[dict[str, Any]]:
 def account(of: TradingAccount, now_ms: int) -> dict[str, Any]:
     """`/fapi/v3/account`: positions and symbols with open orders only."""
     resting = of.resting()
-    shown = [of.position(s) for s in sorted(resting.keys() | {each.symbol for each in of.held()})]
+    shown = of.shown()
     position_margin = sum((each.initial(of.marks(each.symbol)) for each in of.held()), _ZERO)
-    initial = sum((of.initial(each.symbol, resting.get(each.symbol, Resting())) for each in shown), _ZERO)
+    initial = sum((of.initial_of(each, resting.get(each.symbol, Resting())) for each in shown), _ZERO)
     unrealised = of.unrealised()
     shared = {
         "initialMargin": amount(initial),
@@ -198,9 +198,8 @@ def old_account(of: TradingAccount, now_ms: int, symbols: Iterable[str]) -> dict
     new, resting = account(of, now_ms), of.resting()
     abilities = {"feeTier": 0, "feeBurn": False, "canTrade": True, "canDeposit": True, "canWithdraw": False}
     positions = []
-    for symbol in symbols:
-        position = of.position(symbol)
-        own = resting.get(symbol, Resting())
+    for position in (each for symbol in symbols for each in of.of(symbol)):
+        own = resting.get(position.symbol, Resting())
         positions.append(
             {
                 **_account_position(of, position),
@@ -218,20 +217,20 @@ def _account_position(of: TradingAccount, position: Position) -> dict[str, Any]:
     mark = of.marks(position.symbol)
     return {
         "symbol": position.symbol,
-        "positionSide": "BOTH",
+        "positionSide": position.side,
         "positionAmt": plain(position.quantity),
         "unrealizedProfit": amount(position.unrealised(mark)),
         "isolatedMargin": amount(position.margin + position.unrealised(mark) if position.isolated else _ZERO),
         "notional": amount(position.quantity * mark),
         "isolatedWallet": amount(position.margin),
-        "initialMargin": amount(of.initial(position.symbol, of.resting().get(position.symbol, Resting()))),
+        "initialMargin": amount(of.initial_of(position, of.resting().get(position.symbol, Resting()))),
         "maintMargin": amount(position.maintenance(mark)),
         "updateTime": position.update_ms,
     }
 
 
 def _order_margin(of: TradingAccount, position: Position, own: Resting) -> dict[str, Any]:
-    initial, held = of.initial(position.symbol, own), position.initial(of.marks(position.symbol))
+    initial, held = of.initial_of(position, own), position.initial(of.marks(position.symbol))
     return {
         "positionInitialMargin": amount(held),
         "openOrderInitialMargin": amount(initial - held),
@@ -350,7 +349,7 @@ def _order_update(notice: OrderNotice, ms: int) -> dict[str, Any]:
         "R": of.reduce_only,
         "wt": of.working,
         "ot": of.origin,
-        "ps": "BOTH",
+        "ps": of.position_side,
         "cp": of.close_position,
         "rp": plain(filled.realised) if filled else "0",
         "pP": of.price_protect,
@@ -386,7 +385,7 @@ def _position_update(of: TradingAccount, position: Position) -> dict[str, Any]:
         "up": plain(position.unrealised(of.marks(position.symbol))),
         "mt": "isolated" if position.isolated else "cross",
         "iw": plain(position.margin),
-        "ps": "BOTH",
+        "ps": position.side,
     }
 
 
@@ -399,7 +398,7 @@ def _algo_update(of: AlgoRecord) -> dict[str, Any]:
         "o": asked.kind,
         "s": asked.symbol,
         "S": _side(asked.buys),
-        "ps": "BOTH",
+        "ps": asked.position_side,
         "f": asked.tif,
         "q": plain(asked.quantity),
         "X": of.status,
@@ -427,7 +426,7 @@ def _in_danger(of: TradingAccount, position: Position) -> dict[str, Any]:
     mark = of.marks(position.symbol)
     return {
         "s": position.symbol,
-        "ps": "BOTH",
+        "ps": position.side,
         "pa": plain(position.quantity),
         "mt": "ISOLATED" if position.isolated else "CROSSED",
         "iw": plain(position.margin),

@@ -12,7 +12,7 @@ from bot.sim.exchange.account import ApiKey, TradingAccount
 from bot.sim.exchange.core import ExchangeCore
 from bot.sim.exchange.liquidation import Liquidator
 from bot.sim.exchange.notices import Notice
-from bot.sim.exchange.records import AlgoRecord, Kind, NewOrder, OrderRecord
+from bot.sim.exchange.records import AlgoRecord, Kind, NewOrder, OrderRecord, PositionSide
 from bot.sim.scenario import Coin
 from bot.trading.costs import FeeParams
 
@@ -125,8 +125,8 @@ class Floor:
             self.accounts[of], asked(side, quantity, more.pop("price", None), symbol, kind, **more)
         )
 
-    def quantity(self, of: int, symbol: str = BTC) -> Decimal:
-        return self.accounts[of].position(symbol).quantity
+    def quantity(self, of: int, symbol: str = BTC, side: PositionSide = PositionSide.BOTH) -> Decimal:
+        return self.accounts[of].position(symbol, side).quantity
 
 
 def asked(side: str, quantity: Any, price: Any, symbol: str, kind: Kind, **more: Any) -> NewOrder:
@@ -150,8 +150,8 @@ def check_books(account: TradingAccount) -> None:
     assert not account.booked, "every booking was told"
     numbers = [(each.symbol, each.trade_id, each.order_id) for each in account.trades]
     assert len(set(numbers)) == len(numbers)
-    for symbol, position in account.positions.items():
-        trades = [each for each in account.trades if each.symbol == symbol]
+    for (symbol, leg), position in account.positions.items():
+        trades = [each for each in account.trades if (each.symbol, each.position_side) == (symbol, leg)]
         signed = [each.quantity if each.buys else -each.quantity for each in trades]
         spent = sum((each.price * of for each, of in zip(trades, signed, strict=True)), Decimal(0))
         assert position.quantity == sum(signed, Decimal(0))
@@ -162,6 +162,7 @@ def check_books(account: TradingAccount) -> None:
             if account.orders[each.order_id].reduce_only:
                 assert abs(held + of) <= abs(held) and (held + of) * held >= 0, "a reduction opened something"
             held += of
+        assert leg == "BOTH" or (position.quantity >= 0) is (leg == "LONG") or not position.quantity
     paid = sum((each.realised - each.fee for each in account.trades), Decimal(0))
     other = sum((each.amount for each in entries if each.kind not in ("REALIZED_PNL", "COMMISSION")), Decimal(0))
     assert account.wallet == paid + other

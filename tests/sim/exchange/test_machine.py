@@ -10,12 +10,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bot.sim.exchange.records import Kind, OrderRecord, SelfTrade, Tif, Working
+from bot.sim.exchange.records import Kind, OrderRecord, PositionSide, SelfTrade, Tif, Working
 from bot.sim.refusals import Refused
 from tests.sim.exchange.floor import BTC, ETH, Floor, check_books
 
 WHO, SIDES, SYMBOLS = st.integers(0, 2), st.sampled_from(["buy", "sell"]), st.sampled_from([BTC, ETH])
 LOTS = st.integers(1, 40_000).map(lambda lots: Decimal(lots) / 1000)
+LEGS = st.sampled_from([PositionSide.LONG, PositionSide.SHORT])
 AWAY = st.integers(-40, 40)  # from mark, in levels of the book
 
 
@@ -23,7 +24,16 @@ class Sessions(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.floor = Floor(usd=400_000, accounts=3, fund=20_000)
+        self.hedge()
         self.refused = 0
+
+    def hedge(self) -> None:
+        """The last account is in hedge mode."""
+        self.floor.core.set_hedged(self.floor.accounts[-1], True)
+
+    def sided(self, of: int, leg: PositionSide, more: dict[str, Any]) -> dict[str, Any]:
+        """What an order says about its position, as the account's mode wants it."""
+        return {**more, "reduce_only": False, "position_side": leg} if self.floor.accounts[of].hedged else more
 
     def attempt(self, act: Any, *args: Any, **more: Any) -> None:
         try:
@@ -44,8 +54,12 @@ class Sessions(RuleBasedStateMachine):
         tif=st.sampled_from(Tif),
         reduce_only=st.booleans(),
         self_trade=st.sampled_from(SelfTrade),
+        leg=LEGS,
     )
-    def place(self, of: int, side: str, lots: Decimal, symbol: str, away: int | None, **more: Any) -> None:
+    def place(
+        self, of: int, side: str, lots: Decimal, symbol: str, away: int | None, leg: PositionSide, **more: Any
+    ) -> None:
+        more = self.sided(of, leg, more)
         price = None if away is None else self.price(symbol, away)
         if more["tif"] is Tif.GTD:
             more["good_till_ms"] = self.floor.ms + 700_000
@@ -60,10 +74,13 @@ class Sessions(RuleBasedStateMachine):
         away=AWAY,
         working=st.sampled_from(Working),
         closes=st.booleans(),
+        leg=LEGS,
     )
-    def place_algo(self, of: int, side: str, kind: Kind, lots: Decimal, symbol: str, away: int, **more: Any) -> None:
+    def place_algo(
+        self, of: int, side: str, kind: Kind, lots: Decimal, symbol: str, away: int, leg: PositionSide, **more: Any
+    ) -> None:
         closes = more.pop("closes")
-        asked: dict[str, Any] = {"working": more["working"]}
+        asked = self.sided(of, leg, {"working": more["working"]})
         if kind is Kind.TRAILING_STOP_MARKET:
             asked["callback_pct"] = "0.1"
         else:
@@ -156,10 +173,11 @@ def long_session(seed: int) -> list[OrderRecord]:
     """All orders of a session in which nothing was wrong."""
     dice, machine = Random(seed), Sessions()
     machine.floor = floor = Floor(usd=400_000, accounts=3, fund=0)
+    machine.hedge()
     for step in range(1500):
         of, side, symbol = dice.randrange(3), dice.choice(["buy", "sell"]), dice.choice([BTC, ETH])
         lots = Decimal(round(10 ** dice.uniform(0, 5))) / 1000 * (1 if symbol == BTC else 20)
-        away = dice.randint(-6, 6)
+        away, leg = dice.randint(-6, 6), dice.choice([PositionSide.LONG, PositionSide.SHORT])
         price = machine.price(symbol, away)
         match dice.randrange(12):
             case 0 | 1 | 2 | 3:
@@ -167,17 +185,16 @@ def long_session(seed: int) -> list[OrderRecord]:
                     dice.choice([Tif.GTC, Tif.GTC, Tif.IOC, Tif.FOK, Tif.GTX]),
                     dice.choice(list(SelfTrade)),
                 )
-                reduce_only = dice.random() < 0.3
-                machine.attempt(
-                    floor.order, of, side, lots, price, symbol, tif=tif, self_trade=self_trade, reduce_only=reduce_only
+                more = machine.sided(
+                    of, leg, {"tif": tif, "self_trade": self_trade, "reduce_only": dice.random() < 0.3}
                 )
+                machine.attempt(floor.order, of, side, lots, price, symbol, **more)
             case 4 | 5:
-                machine.attempt(floor.order, of, side, lots, None, symbol)
+                machine.attempt(floor.order, of, side, lots, None, symbol, **machine.sided(of, leg, {}))
             case 6:
                 trigger = machine.price(symbol, away * 10)
-                machine.attempt(
-                    floor.algo, of, side, Kind.STOP_MARKET, 0, symbol, trigger_price=trigger, close_position=True
-                )
+                more = machine.sided(of, leg, {"trigger_price": trigger, "close_position": True})
+                machine.attempt(floor.algo, of, side, Kind.STOP_MARKET, 0, symbol, **more)
             case 7:
                 machine.adjust_(of, symbol, dice.choice([20, 100, 125]), dice.random() < 0.5)
             case 8:

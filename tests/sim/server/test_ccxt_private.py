@@ -131,6 +131,49 @@ async def test_the_account_as_it_sees_it() -> None:
         assert (fee["maker"], fee["taker"]) == (0.0002, 0.0005)
 
 
+async def test_hedge_mode() -> None:
+    async with trading() as (client, exchange):
+        bid, _ = touch(exchange)
+        await client.set_position_mode(True)
+        assert (await client.fetch_position_mode(SYMBOL))["hedged"] is True
+        long, short = {"positionSide": "LONG"}, {"positionSide": "SHORT"}
+        await client.create_order(SYMBOL, "market", "buy", 0.02, None, long)
+        await client.create_order(SYMBOL, "market", "sell", 0.01, None, short)
+        stop = await client.create_order(SYMBOL, "market", "sell", 0.02, None, {**long, "stopLossPrice": bid - 3000})
+        assert stop["status"] == "open"
+        held = {each["side"]: each for each in await client.fetch_positions([SYMBOL])}
+        assert {side: each["contracts"] for side, each in held.items()} == {"long": 0.02, "short": 0.01}
+        assert all(each["hedged"] for each in held.values())
+        with pytest.raises(Exception, match="-4061"):
+            await client.create_order(SYMBOL, "market", "buy", 0.01)
+        with pytest.raises(Exception, match="-2022"):
+            await client.create_order(SYMBOL, "market", "buy", 0.02, None, short)
+        with pytest.raises(Exception, match=r"-406[78]"):
+            await client.set_position_mode(False)
+        await client.cancel_all_orders(SYMBOL, {"trigger": True})
+        await client.create_order(SYMBOL, "market", "sell", 0.02, None, long)
+        await client.create_order(SYMBOL, "market", "buy", 0.01, None, short)
+        assert await client.fetch_positions([SYMBOL]) == []
+        await client.set_position_mode(False)
+        await client.create_order(SYMBOL, "market", "buy", 0.01)
+
+
+async def test_an_order_and_a_trade_of_its_own_are_public() -> None:
+    async with trading() as (client, exchange):
+        bid, _ = touch(exchange)
+        price = float(client.price_to_precision(SYMBOL, bid - 20))
+        book = await client.watch_order_book(SYMBOL)
+        before = dict(map(tuple, (each[:2] for each in book["bids"]))).get(price, 0.0)
+        await client.create_order(SYMBOL, "limit", "buy", 3.0, price, {"postOnly": True})
+        async with asyncio.timeout(20):
+            while dict(map(tuple, (each[:2] for each in book["bids"]))).get(price, 0.0) < before / 2 + 3.0:
+                book = await client.watch_order_book(SYMBOL)
+        taken = await client.create_order(SYMBOL, "market", "buy", 0.123)
+        public = await client.fetch_trades(SYMBOL, limit=200)
+        assert any(each["side"] == "buy" and each["price"] == pytest.approx(taken["average"]) for each in public)
+        assert taken["amount"] == 0.123
+
+
 async def test_its_streams() -> None:
     """Everything that ccxt.pro's handlers are told is kept, because `watch_*` alone loses what comes while nobody waits."""
     async with trading() as (client, exchange):

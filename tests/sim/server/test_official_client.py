@@ -95,6 +95,14 @@ async def test_its_rest_and_its_user_stream() -> None:
             assert len(await ask(rest.all_orders, **BTC)) == 2
             assert (await ask(rest.user_commission_rate, **BTC)).taker_commission_rate == "0.0005"
             assert (await ask(rest.get_current_position_mode)).dual_side_position is False
+            await ask(rest.new_order, **BTC, side="SELL", type="MARKET", quantity=0.05)
+            await ask(rest.change_position_mode, dual_side_position="true")
+            for side in ("BUY", "SELL"):
+                leg = "LONG" if side == "BUY" else "SHORT"
+                asked = {**BTC, "side": side, "position_side": leg, "type": "MARKET", "quantity": 0.01}
+                assert (await ask(rest.new_order, **asked)).position_side == leg
+            legs = await ask(rest.position_information_v3)
+            assert [(each.position_side, each.position_amt) for each in legs] == [("LONG", "0.01"), ("SHORT", "-0.01")]
             await ask(rest.auto_cancel_all_open_orders, **BTC, countdown_time=60_000)
             await ask(rest.cancel_all_open_orders, **BTC)
             await ask(rest.futures_account_configuration)
@@ -110,4 +118,4 @@ async def test_its_rest_and_its_user_stream() -> None:
         orders = [(each.o.x, each.o.X) for each in heard if type(each).__name__ == "OrderTradeUpdate"]
         assert orders[:4] == [("NEW", "NEW"), ("AMENDMENT", "NEW"), ("CANCELED", "CANCELED"), ("NEW", "NEW")]
         assert orders[-1] == ("TRADE", "FILLED")
-        assert "AccountConfigUpdate" in kinds and kinds.count("AccountUpdate") == len(orders) - 4
+        assert "AccountConfigUpdate" in kinds and kinds.count("AccountUpdate") == orders.count(("TRADE", "FILLED"))

@@ -224,11 +224,17 @@ async def test_settings_of_an_account() -> None:
             (-4028, "/fapi/v1/leverage", {"symbol": "BTCUSDT", "leverage": 126}),
             (-1102, "/fapi/v1/leverage", {"symbol": "BTCUSDT"}),
             (-4059, "/fapi/v1/positionSide/dual", {"dualSidePosition": "false"}),
-            (-1020, "/fapi/v1/positionSide/dual", {"dualSidePosition": "true"}),
+            (-1102, "/fapi/v1/positionSide/dual", {}),
         ):
             status, body, _ = await call(on, "POST", path, **given)
             assert (status, body["code"]) == (400, code), body
-        assert await done(on, "GET", "/fapi/v1/positionSide/dual") == {"dualSidePosition": False}
+        mode = "/fapi/v1/positionSide/dual"
+        assert await done(on, "GET", mode) == {"dualSidePosition": False}
+        assert (await done(on, "POST", mode, dualSidePosition="true"))["code"] == 200
+        assert await done(on, "GET", mode) == {"dualSidePosition": True}
+        assert (await done(on, "GET", "/fapi/v1/accountConfig"))["dualSidePosition"] is True
+        rows = await done(on, "GET", "/fapi/v2/positionRisk", symbol="BTCUSDT")
+        assert [(row["positionSide"], row["leverage"]) for row in rows] == [("LONG", "100"), ("SHORT", "100")]
         rights = await done(on, "GET", "/sapi/v1/account/apiRestrictions")
         assert (rights["enableFutures"], rights["enableWithdrawals"]) == (True, False)
 
