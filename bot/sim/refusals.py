@@ -58,6 +58,10 @@ def in_liquidation() -> Refused:
     return Refused(-2023, "User in liquidation mode now.")
 
 
+def too_many_open() -> Refused:
+    return Refused(-2025, "Reach max open order limit.")
+
+
 def over_leverage() -> Refused:
     return Refused(-2027, "Exceeded the maximum allowable position at current leverage.")
 

@@ -10,17 +10,17 @@ from decimal import Decimal
 
 from bot.domain.instrument import Instrument
 from bot.sim.exchange.account import Resting, TradingAccount
-from bot.sim.exchange.records import Kind, NewOrder, OrderRecord, PositionSide, Tif
+from bot.sim.exchange.records import Kind, NewOrder, OrderRecord, PositionSide, PriceMatch, Tif
 from bot.sim.refusals import (
     Refused,
     duplicate_id,
     in_liquidation,
-    invalid,
     missing,
     no_margin,
     not_needed,
     nothing_to_reduce,
     over_leverage,
+    too_many_open,
 )
 
 MOST_OPEN = 200  # of each kind, per symbol
@@ -52,9 +52,12 @@ def check_form(asked: NewOrder, rules: Instrument, now_ms: int) -> None:
     if asked.client_id and not _CLIENT_ID.match(asked.client_id):
         raise Refused(-4015, "Client order id is not valid.")
     limited, trailing = asked.kind in _LIMITED, asked.kind is Kind.TRAILING_STOP_MARKET
-    if limited and asked.price is None:
+    matched = asked.price_match is not PriceMatch.NONE
+    if matched and not limited:
+        raise Refused(-5038, "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT")
+    if limited and not matched and asked.price is None:
         raise missing("price")
-    if not limited and asked.price is not None:
+    if (matched or not limited) and asked.price is not None:
         raise not_needed("price")
     if not limited and asked.tif is not Tif.GTC:
         raise not_needed("timeinforce")
@@ -65,14 +68,19 @@ def check_form(asked: NewOrder, rules: Instrument, now_ms: int) -> None:
     if trailing and asked.callback_pct is not None and not Decimal("0.1") <= asked.callback_pct <= 10:
         raise Refused(-2007, "Invalid callBack rate.")
     _check_closing(asked)
+    if asked.trigger_price is not None and asked.trigger_price <= 0:
+        raise Refused(-4006, "Stop price less than zero.")
     for price in (asked.price, asked.trigger_price, asked.activate_price):
         if price is not None:
             check_price(price, rules)
     if not asked.close_position:
         check_quantity(asked.quantity, rules, market=not limited)
+    if asked.tif is Tif.GTD and not asked.good_till_ms:
+        raise missing("goodtilldate")
     if asked.tif is Tif.GTD and not now_ms + _GTD_LEAST_MS < asked.good_till_ms < 253_402_300_799_000:
         raise Refused(
-            -4509 if not asked.good_till_ms else -1130, "Data sent for parameter 'goodTillDate' is not valid."
+            -5040,
+            "The goodTillDate timestamp must be greater than the current time plus 600 seconds and smaller than 253402300799000",
         )
 
 
@@ -80,9 +88,9 @@ def _check_closing(asked: NewOrder) -> None:
     if not asked.close_position:
         return
     if asked.kind not in _CLOSING:
-        raise invalid("closePosition")
+        raise Refused(-4136, f"Target strategy invalid for orderType {asked.kind},closePosition true")
     if asked.quantity:
-        raise not_needed("quantity")
+        raise Refused(-4137, "Quantity must be zero with closePosition equals true")
     if asked.reduce_only:
         raise not_needed("reduceonly")
 
@@ -111,10 +119,10 @@ def check_quantity(quantity: Decimal, rules: Instrument, *, market: bool) -> Non
         raise Refused(-4023, "Qty not increased by step size.")
 
 
-def check_notional(quantity: Decimal, price: Decimal, rules: Instrument) -> None:
+def check_notional(quantity: Decimal, price: Decimal, rules: Instrument, code: int = -4164) -> None:
     if quantity * price < rules.min_notional:
         raise Refused(
-            -4164,
+            code,
             f"Order's notional must be no smaller than {rules.min_notional.normalize():f} (unless you choose reduce only).",
         )
 
@@ -141,7 +149,7 @@ def check_account(account: TradingAccount, asked: NewOrder) -> None:
             raise duplicate_id()
         count = sum(each.symbol == asked.symbol for each in account.open_orders.values())
     if count >= MOST_OPEN:
-        raise Refused(-2025, "Reach max open order limit.")
+        raise Refused(-4045, "Reach max stop order limit.") if asked.kind.conditional else too_many_open()
 
 
 def check_margin(

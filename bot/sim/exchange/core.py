@@ -38,10 +38,11 @@ from bot.sim.exchange.notices import (
     OrderNotice,
 )
 from bot.sim.exchange.position import Position
-from bot.sim.exchange.records import NEVER_MS, AlgoRecord, Kind, NewOrder, OrderRecord, Tif, TradeRecord
+from bot.sim.exchange.records import NEVER_MS, AlgoRecord, Kind, NewOrder, OrderRecord, PriceMatch, Tif, TradeRecord
 from bot.sim.refusals import (
     Refused,
     bad_symbol,
+    invalid,
     not_at_once,
     not_trading,
     nothing_to_cancel,
@@ -150,6 +151,8 @@ class ExchangeCore:
     def place_checked(self, account: TradingAccount, asked: NewOrder, algo: AlgoRecord | None) -> OrderRecord:
         """One that is right in form; `algo` is the conditional order whose price has come."""
         rules, view, mark = self.instruments[asked.symbol], self.views[asked.symbol], self.mark(asked.symbol)
+        if asked.price_match is not PriceMatch.NONE:
+            asked = replace(asked, price=self.matched(asked.symbol, asked.buys, asked.price_match))
         price = asked.price
         if price is not None:
             check_band(asked.buys, price, mark, rules)
@@ -172,6 +175,15 @@ class ExchangeCore:
         self.tell(account, OrderNotice(record, "NEW"))
         self.take(reports[1:])
         return record
+
+    def matched(self, symbol: str, buys: bool, match: PriceMatch) -> Decimal:
+        """The price of that level now. Raises Refused where there is none."""
+        self.rules(symbol)
+        side = Side.SELL if buys is match.opposing else Side.BUY
+        levels = self.views[symbol].levels(side, match.level)
+        if len(levels) < match.level:
+            raise Refused(-5041, "No depth matches this BBO order")
+        return exact(levels[-1][0])
 
     def order_of(self, record: OrderRecord) -> Order:
         """As the matching knows it: by the exchange's own id."""
@@ -215,6 +227,7 @@ class ExchangeCore:
             trigger_price=asked.trigger_price or _ZERO,
             working=asked.working,
             price_protect=asked.price_protect,
+            price_match=asked.price_match,
             algo=algo,
         )
 
@@ -279,14 +292,19 @@ class ExchangeCore:
         buys: bool,
         quantity: Decimal,
         price: Decimal,
+        price_match: PriceMatch = PriceMatch.NONE,
     ) -> OrderRecord:
         """New price and total quantity of a resting limit. No more than is filled already cancels it, as the venue says."""
         self.at(self.now_ms())
-        order, rules = self.find(account, symbol, order_id, client_id), self.rules_of_open(symbol)
+        order, rules = self.find(account, symbol, order_id, client_id), self.rules(symbol)
+        if symbol in self.halted:
+            raise Refused(-5024, "Symbol is not in trading status. Order amendment is not permitted.")
         if not order.open:
             raise unknown_order()
-        if order.kind is not Kind.LIMIT or order.buys is not buys:
-            raise Refused(-4028, "Only LIMIT orders of the same side can be modified.")
+        if order.kind is not Kind.LIMIT:
+            raise Refused(-5025, "Only limit order is supported.")
+        if order.buys is not buys:
+            raise invalid("side")
         if (quantity, price) == (order.quantity, order.price):
             raise Refused(-5027, "No need to modify the order.")
         if order.modified >= 10_000:
@@ -297,7 +315,7 @@ class ExchangeCore:
             return self.cancel(account, symbol, order.order_id, None)
         check_band(buys, price, self.mark(symbol), rules)
         if not order.reduce_only:
-            check_notional(quantity, price, rules)
+            check_notional(quantity, price, rules, code=-5029)
             check_margin(account, symbol, buys, max(_ZERO, quantity - order.filled), price, instead_of=order)
         old = order.quantity, order.price
         order.quantity, order.price = quantity, price
@@ -307,6 +325,7 @@ class ExchangeCore:
             order.quantity, order.price = old
             raise _refusal(first.reason)
         order.modified += 1
+        order.price_match = price_match
         order.update_ms = self.now_ms()
         if isinstance(first, OrderUpdate) and first.status is OrderStatus.ACK:
             self.tell(account, OrderNotice(order, "AMENDMENT"))

@@ -60,6 +60,29 @@ class Working(StrEnum):
     CONTRACT_PRICE = "CONTRACT_PRICE"
 
 
+class PriceMatch(StrEnum):
+    """Which level's price a limit takes: the other side's, or its own side's."""
+
+    NONE = "NONE"
+    OPPONENT = "OPPONENT"
+    OPPONENT_5 = "OPPONENT_5"
+    OPPONENT_10 = "OPPONENT_10"
+    OPPONENT_20 = "OPPONENT_20"
+    QUEUE = "QUEUE"
+    QUEUE_5 = "QUEUE_5"
+    QUEUE_10 = "QUEUE_10"
+    QUEUE_20 = "QUEUE_20"
+
+    @property
+    def level(self) -> int:
+        """1 for the best."""
+        return int(self.partition("_")[2] or 1)
+
+    @property
+    def opposing(self) -> bool:
+        return self.startswith("OPPONENT")
+
+
 @dataclass(slots=True, kw_only=True)
 class NewOrder:
     """As asked for, checked for form only. Conditional ones have a trigger price or, trailing ones, a callback rate in percent."""
@@ -70,6 +93,7 @@ class NewOrder:
     position_side: PositionSide = PositionSide.BOTH
     quantity: Decimal = _ZERO
     price: Decimal | None = None
+    price_match: PriceMatch = PriceMatch.NONE  # instead of a price
     tif: Tif = Tif.GTC
     client_id: str = ""
     reduce_only: bool = False
@@ -112,6 +136,7 @@ class OrderRecord:
     trigger_price: Decimal = _ZERO
     working: Working = Working.CONTRACT_PRICE
     price_protect: bool = False
+    price_match: PriceMatch = PriceMatch.NONE
     status: str = "NEW"
     filled: Decimal = _ZERO
     cost: Decimal = _ZERO  # of what is filled, quote coin

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 
-from bot.sim.exchange.records import Kind, NewOrder, PositionSide, SelfTrade, Tif, Working
+from bot.sim.exchange.records import Kind, NewOrder, PositionSide, PriceMatch, SelfTrade, Tif, Working
 from bot.sim.refusals import Refused, invalid, missing
 from bot.sim.server.public import Query
 
 E = TypeVar("E", bound=StrEnum)
 MOST_BYTES = 1 << 16
-MOST_IN_BATCH = 5
+MOST_IN_BATCH, MOST_CANCELS = 5, 10
 _BODY = web.RequestKey("body", bytes)
 _LONGEST_NUMBER = 40
 
@@ -69,7 +69,7 @@ class Form(Query):
         except ValueError:
             raise Refused(code, _WORDS.get(code, f"Data sent for parameter '{name}' is not valid.")) from None
 
-    def listed(self, name: str) -> list[Any]:
+    def listed(self, name: str, most: int, too_many: Refused) -> list[Any]:
         """A JSON array."""
         try:
             rows = orjson.loads(self.text(name))
@@ -77,7 +77,15 @@ class Form(Query):
             raise invalid(name) from None
         if not isinstance(rows, list) or not rows:
             raise invalid(name)
+        if len(rows) > most:
+            raise too_many
         return rows
+
+    def batch(self) -> list[Any]:
+        return self.listed("batchOrders", MOST_IN_BATCH, Refused(-4082, "Invalid number of batch place orders."))
+
+    def cancels(self, name: str) -> list[Any]:
+        return self.listed(name, MOST_CANCELS, Refused(-4032, "Exceed maximum cancel order size."))
 
     def buys(self) -> bool:
         side = self.text("side")
@@ -92,7 +100,15 @@ class Form(Query):
         return value
 
 
-_WORDS = {-1115: "Invalid timeInForce.", -1116: "Invalid orderType.", -1117: "Invalid side."}
+_WORDS = {
+    -1115: "Invalid timeInForce.",
+    -1116: "Invalid orderType.",
+    -1117: "Invalid side.",
+    -4031: "Invalid parameter working type",
+    -4060: "Invalid position side.",
+    -5037: "Invalid price match",
+    -5039: "Invalid self trade prevention mode",
+}
 
 
 def plain_order(form: Form) -> NewOrder:
@@ -115,8 +131,6 @@ def algo_order(form: Form) -> NewOrder:
 
 
 def _common(form: Form, id_name: str) -> NewOrder:
-    if form.has("priceMatch") and form.text("priceMatch") != "NONE":
-        raise invalid("priceMatch")  # the exchange has no price match
     symbol, buys = form.text("symbol"), form.buys()
     kind = form.choice("type", Kind, code=-1116)
     closes = form.flag("closePosition")
@@ -127,16 +141,17 @@ def _common(form: Form, id_name: str) -> NewOrder:
         symbol=symbol,
         buys=buys,
         kind=kind,
-        position_side=form.choice("positionSide", PositionSide, PositionSide.BOTH, -1116),
+        position_side=form.choice("positionSide", PositionSide, PositionSide.BOTH, -4060),
         quantity=quantity or Decimal(0),
         price=form.number("price"),
+        price_match=form.choice("priceMatch", PriceMatch, PriceMatch.NONE, -5037),
         tif=form.choice("timeInForce", Tif, Tif.GTC, -1115),
         client_id=form.optional(id_name) or "",
         reduce_only=form.flag("reduceOnly"),
         close_position=closes,
-        working=form.choice("workingType", Working, Working.CONTRACT_PRICE),
+        working=form.choice("workingType", Working, Working.CONTRACT_PRICE, -4031),
         price_protect=form.flag("priceProtect"),
-        self_trade=form.choice("selfTradePreventionMode", SelfTrade, SelfTrade.EXPIRE_MAKER),
+        self_trade=form.choice("selfTradePreventionMode", SelfTrade, SelfTrade.EXPIRE_MAKER, -5039),
         good_till_ms=form.whole("goodTillDate", 0) // 1000 * 1000,
     )
 

@@ -14,10 +14,10 @@ from aiohttp import web
 from bot.sim.exchange.account import ApiKey, TradingAccount
 from bot.sim.exchange.core import ExchangeCore
 from bot.sim.exchange.ledger import Income
-from bot.sim.exchange.records import OrderRecord
-from bot.sim.refusals import Refused, invalid, missing, unknown_order
+from bot.sim.exchange.records import OrderRecord, PriceMatch
+from bot.sim.refusals import Refused, invalid, missing, not_needed, unknown_order
 from bot.sim.server import private_wire as wire
-from bot.sim.server.form import MOST_BYTES, MOST_IN_BATCH, Form, algo_order, body_of, form_of, plain_order
+from bot.sim.server.form import MOST_BYTES, Form, algo_order, body_of, form_of, plain_order
 from bot.sim.server.limits import Limits, OrderLimits, answer, refusal
 from bot.sim.server.signing import account_of, check_signature
 from bot.sim.server.user_stream import UserStreams
@@ -74,7 +74,7 @@ class Private:
     def new_order(self, account: TradingAccount, form: Form) -> Any:
         kind = form.optional("newOrderRespType") or "ACK"
         if kind not in ("ACK", "RESULT"):
-            raise invalid("newOrderRespType")
+            raise Refused(-1136, "Invalid newOrderRespType.")
         row = self._placed(self.core.place(account, plain_order(form)))
         return row if kind == "RESULT" else {**row, **_UNFILLED}
 
@@ -92,29 +92,33 @@ class Private:
         return self._placed(self.core.cancel(account, *_named(form)))
 
     def modify_order(self, account: TradingAccount, form: Form) -> Any:
-        quantity, price = form.number_or_missing("quantity"), form.number_or_missing("price")
-        return self._placed(self.core.amend(account, *_named(form), form.buys(), quantity, price))
+        named, buys, quantity = _named(form), form.buys(), form.number_or_missing("quantity")
+        match = form.choice("priceMatch", PriceMatch, PriceMatch.NONE, -5037)
+        if match is PriceMatch.NONE:
+            price = form.number_or_missing("price")
+        elif form.has("price"):
+            raise not_needed("price")
+        else:
+            price = self.core.matched(named[0], buys, match)
+        return self._placed(self.core.amend(account, *named, buys, quantity, price, match))
 
     def new_orders(self, account: TradingAccount, form: Form) -> Any:
-        rows = form.listed("batchOrders")
-        return self._each(rows, lambda row: self.new_order(account, form_of(row)))
+        return self._each(form.batch(), lambda row: self.new_order(account, form_of(row)))
 
     def modify_orders(self, account: TradingAccount, form: Form) -> Any:
-        return self._each(form.listed("batchOrders"), lambda row: self.modify_order(account, form_of(row)))
+        return self._each(form.batch(), lambda row: self.modify_order(account, form_of(row)))
 
     def cancel_orders(self, account: TradingAccount, form: Form) -> Any:
         symbol = form.text("symbol")
         listed = next((name for name in ("orderIdList", "orderidlist") if form.has(name)), None)  # ccxt's is lower case
         if listed is not None:
-            numbers = [_whole(each, listed) for each in form.listed(listed)]
+            numbers = [_whole(each, listed) for each in form.cancels(listed)]
             return self._each(numbers, lambda number: self._placed(self.core.cancel(account, symbol, number, None)))
-        names = [str(each) for each in form.listed("origClientOrderIdList")]
+        names = [str(each) for each in form.cancels("origClientOrderIdList")]
         return self._each(names, lambda name: self._placed(self.core.cancel(account, symbol, None, name)))
 
     def _each(self, rows: list[T], act: Callable[[T], Any]) -> Any:
         """Each for itself: one that is refused stops none of the others."""
-        if len(rows) > MOST_IN_BATCH * 2:
-            raise invalid("batchOrders")
         said = []
         for row in rows:
             try:
@@ -362,7 +366,7 @@ def _whole(value: Any, name: str) -> int:
 def _span(form: Form, rows: list[T], at_ms: Callable[[T], int], *, default: int = 500, first: bool = False) -> list[T]:
     """Within `startTime` and `endTime`: the first ones from a start or an id on, else the last ones."""
     limit = form.whole("limit", default, 1, 1000)
-    start_ms, end_ms = form.whole("startTime", 0), form.whole("endTime", 1 << 53)
+    start_ms, end_ms = form.span()
     within = [row for row in rows if start_ms <= at_ms(row) <= end_ms]
     return within[:limit] if start_ms or first else within[-limit:]
 

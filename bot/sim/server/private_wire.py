@@ -67,7 +67,7 @@ def order(of: OrderRecord) -> dict[str, Any]:
         "workingType": of.working,
         "priceProtect": of.price_protect,
         "origType": of.origin,
-        "priceMatch": "NONE",
+        "priceMatch": of.price_match,
         "selfTradePreventionMode": of.self_trade,
         "goodTillDate": of.good_till_ms,
         "time": of.time_ms,
@@ -102,7 +102,7 @@ def algo(of: AlgoRecord) -> dict[str, Any]:
         "tpOrderType": "",
         "selfTradePreventionMode": asked.self_trade,
         "workingType": asked.working,
-        "priceMatch": "NONE",
+        "priceMatch": asked.price_match,
         "closePosition": asked.close_position,
         "priceProtect": asked.price_protect,
         "reduceOnly": asked.reduce_only,
@@ -323,6 +323,25 @@ def message(of: TradingAccount, ms: int, notice: Notice) -> dict[str, Any]:
             return sent if wallet is None else {**sent, "cw": plain(wallet)}
 
 
+def trade_lite(ms: int, order: OrderRecord, trade: TradeRecord) -> dict[str, Any]:
+    """The shorter word of a trade, which the venue sends first."""
+    return {
+        "e": "TRADE_LITE",
+        "E": ms + 1,
+        "T": ms,
+        "s": order.symbol,
+        "q": plain(order.quantity),
+        "p": plain(order.price),
+        "m": trade.maker,
+        "c": order.client_id,
+        "S": _side(order.buys),
+        "L": plain(trade.price),
+        "l": plain(trade.quantity),
+        "t": trade.trade_id,
+        "i": order.order_id,
+    }
+
+
 def _order_update(notice: OrderNotice, ms: int) -> dict[str, Any]:
     of, filled = notice.order, notice.trade
     sent = {
@@ -356,7 +375,7 @@ def _order_update(notice: OrderNotice, ms: int) -> dict[str, Any]:
         "si": 0,
         "ss": 0,
         "V": of.self_trade,
-        "pm": "NONE",
+        "pm": of.price_match,
         "gtd": of.good_till_ms,
         "er": notice.reason,
     }
@@ -407,7 +426,7 @@ def _algo_update(of: AlgoRecord) -> dict[str, Any]:
         "p": plain(asked.price),
         "V": asked.self_trade,
         "wt": asked.working,
-        "pm": "NONE",
+        "pm": asked.price_match,
         "cp": asked.close_position,
         "pP": asked.price_protect,
         "R": asked.reduce_only,

@@ -70,6 +70,13 @@ class Query:
             raise Refused(-1130, f"Data sent for parameter '{name}' is not valid.")
         return int(text)
 
+    def span(self) -> tuple[int, int]:
+        """`startTime` and `endTime`, or the widest."""
+        start_ms, end_ms = self.whole("startTime", 0), self.whole("endTime", 1 << 53)
+        if start_ms > end_ms:
+            raise Refused(-1023, "Start time is greater than end time.")
+        return start_ms, end_ms
+
 
 class _Route(NamedTuple):
     weight: Callable[[Query], int]
@@ -135,7 +142,7 @@ class Public:
     def depth(self, query: Query) -> Any:
         coin, limit = self._coin(query), query.whole("limit", 500)
         if limit not in _DEPTH_WEIGHTS:
-            raise Refused(-1130, "Data sent for parameter 'limit' is not valid.")
+            raise Refused(-4021, f"'{limit}' is not valid depth limit.")
         book, told = self._book(coin), self._books[coin.symbol]
         return {
             "lastUpdateId": book.last_id,
@@ -418,7 +425,7 @@ def _taker(coin: Coin, k: Kline) -> dict[str, Any]:
 
 def _span(query: Query, rows: Iterable[T], at_ms: Callable[[T], int], limit: int) -> list[T]:
     """From `startTime` on the first ones, without it the last ones up to `endTime`."""
-    start_ms, end_ms = query.whole("startTime", 0), query.whole("endTime", 1 << 53)
+    start_ms, end_ms = query.span()
     within: Iterator[T] = (row for row in rows if start_ms <= at_ms(row) <= end_ms)
     return list(islice(within, limit)) if start_ms else list(within)[-limit:]
 

@@ -22,6 +22,7 @@ MOST_STREAMS = 1024
 MOST_REQUESTS_S = 10
 MOST_BYTES = 1 << 16
 PRIVATE = "private"
+LIFE_S = 86_400.0  # of a connection, by the wall's clock
 _HEARTBEAT_S = 180.0
 _METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
@@ -86,7 +87,10 @@ class Sockets:
         try:
             for stream in filter(None, named.split("/")):
                 self._subscribe(box, stream)
-            await self._listen(box)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LIFE_S):
+                    await self._listen(box)
+            await socket.close()
         finally:
             self.clients.discard(box)
             for stream in box.streams:

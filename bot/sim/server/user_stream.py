@@ -13,9 +13,9 @@ import orjson
 from bot.sim.events import Event
 from bot.sim.exchange.account import TradingAccount
 from bot.sim.exchange.core import ExchangeCore
-from bot.sim.exchange.notices import Notice
+from bot.sim.exchange.notices import Notice, OrderNotice
 from bot.sim.refusals import Refused
-from bot.sim.server.private_wire import message
+from bot.sim.server.private_wire import message, trade_lite
 from bot.sim.server.sockets import Box
 
 GOOD_MS = 3_600_000
@@ -78,9 +78,12 @@ class UserStreams:
     def told(self, account: TradingAccount, ms: int, notice: Notice) -> None:
         stream = self._by_account.get(account.name)
         if stream is not None and stream.boxes:
-            body = orjson.dumps(message(account, ms, notice))
-            for box in stream.boxes:
-                box.put(stream.key, body)
+            said = [message(account, ms, notice)]
+            if isinstance(notice, OrderNotice) and notice.trade is not None and notice.execution == "TRADE":
+                said.insert(0, trade_lite(ms, notice.order, notice.trade))
+            for body in map(orjson.dumps, said):
+                for box in stream.boxes:
+                    box.put(stream.key, body)
 
     def on_event(self, event: Event) -> None:
         """Time goes on: keys end."""

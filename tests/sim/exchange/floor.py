@@ -117,7 +117,7 @@ class Floor:
     def order(
         self, of: int, side: str, quantity: Any, price: Any = None, symbol: str = BTC, **more: Any
     ) -> OrderRecord:
-        kind = Kind.MARKET if price is None else Kind.LIMIT
+        kind = more.pop("kind", Kind.MARKET if price is None else Kind.LIMIT)
         return self.core.place(self.accounts[of], asked(side, quantity, price, symbol, kind, **more))
 
     def algo(self, of: int, side: str, kind: Kind, quantity: Any = 0, symbol: str = BTC, **more: Any) -> AlgoRecord:

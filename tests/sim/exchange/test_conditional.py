@@ -106,8 +106,9 @@ def test_close_position_closes_whatever_is_open_then() -> None:
     floor.pass_s(2)
     floor.mark(BTC, 59_400)
     assert algo.order is not None and algo.order.filled == 3 and floor.quantity(0) == 0
-    assert refusal(floor.algo, 0, "sell", Kind.STOP_MARKET, 1, trigger_price=59_000, close_position=True) == -1106
-    assert refusal(floor.algo, 0, "sell", Kind.STOP, trigger_price=59_000, price=59_000, close_position=True) == -1130
+    assert refusal(floor.algo, 0, "sell", Kind.STOP_MARKET, 1, trigger_price=59_000, close_position=True) == -4137
+    assert refusal(floor.algo, 0, "sell", Kind.STOP, trigger_price=59_000, price=59_000, close_position=True) == -4136
+    assert refusal(floor.algo, 0, "sell", Kind.STOP_MARKET, 1, trigger_price=0) == -4006
 
 
 def test_nothing_is_reserved_before_and_refused_when_it_cannot_be_carried() -> None:

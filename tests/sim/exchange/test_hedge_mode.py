@@ -108,11 +108,37 @@ def test_each_side_takes_its_own_margin_at_the_symbols_leverage() -> None:
     assert account.position(BTC, LONG).most_notional == account.position(BTC, SHORT).most_notional
 
 
+def test_each_side_has_the_bound_of_the_leverage_to_itself() -> None:
+    floor, account = hedged()
+    floor.core.set_leverage(account, BTC, 125)  # 50,000 USD at most
+    opened(floor, LONG, "0.8")
+    opened(floor, SHORT, "0.8")
+    for side in (LONG, SHORT):
+        with pytest.raises(Refused) as refused:
+            opened(floor, side, "0.1")
+        assert refused.value.code == -2027
+    floor.mark(BTC, 70_000)
+    floor.core.set_leverage(account, BTC, 50)
+    with pytest.raises(Refused) as refused:
+        floor.core.set_leverage(account, BTC, 125)
+    assert refused.value.code == -2027 and [each.leverage for each in account.of(BTC)] == [50, 50]
+
+
+def test_a_stop_that_closes_may_be_as_small_as_it_wants() -> None:
+    floor, account = hedged()
+    floor.order(0, "buy", 1, symbol=ETH, position_side=LONG)
+    floor.algo(0, "sell", Kind.STOP_MARKET, "0.001", symbol=ETH, trigger_price=2_900, position_side=LONG)
+    with pytest.raises(Refused) as refused:
+        floor.algo(0, "sell", Kind.STOP_MARKET, "0.001", symbol=ETH, trigger_price=2_900, position_side=SHORT)
+    assert refused.value.code == -4164 and len(account.open_algos) == 1
+
+
 def test_leverage_and_margin_type_outlive_the_mode() -> None:
-    floor, account = Floor(), None
+    floor = Floor()
     account = floor.accounts[0]
     floor.core.set_leverage(account, BTC, 7)
     floor.core.set_hedged(account, True)
+    assert [each.leverage for each in account.of(BTC)] == [7, 7]
     floor.core.set_isolated(account, BTC, True)
     floor.core.set_leverage(account, BTC, 9)
     floor.core.set_hedged(account, False)

@@ -183,6 +183,18 @@ def test_a_liquidation_cancels_sells_and_is_told_as_the_venues_own() -> None:
     assert floor.order(1, "buy", "0.01").status == "FILLED"
 
 
+def test_all_cross_positions_go_together() -> None:
+    floor = Floor(usd=4_000)
+    floor.order(0, "buy", 1)
+    floor.order(0, "buy", 5, symbol=ETH)
+    floor.pass_s(2)
+    floor.show(ETH, [(2_999.0, 100.0)], [(3_001.0, 100.0)])
+    at(floor, 56_300)
+    account = floor.accounts[0]
+    assert not account.held() and account.wallet >= 0
+    check_books(account)
+
+
 def test_what_the_book_does_not_take_the_fund_does_as_long_as_it_can() -> None:
     floor = Floor(usd=3_100, fund=1_000_000)
     at(floor, 60_000)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from bot.sim.exchange import checks
 from bot.sim.exchange.notices import OrderNotice
-from bot.sim.exchange.records import OrderRecord, SelfTrade, Tif
+from bot.sim.exchange.records import Kind, OrderRecord, PriceMatch, SelfTrade, Tif
 from bot.sim.refusals import Refused
 from tests.sim.exchange.floor import BTC, ETH, Floor, check_books
 
@@ -179,8 +180,8 @@ def test_orders_end_by_time() -> None:
         (-2019, "buy", 34, 60_000, {}),
         (-4015, "buy", 1, 60_000, {"client_id": "no spaces"}),
         (-4001, "buy", 1, -1, {}),
-        (-4509, "buy", 1, 59_000, {"tif": Tif.GTD}),
-        (-1130, "buy", 1, 59_000, {"tif": Tif.GTD, "good_till_ms": 1}),
+        (-1102, "buy", 1, 59_000, {"tif": Tif.GTD}),
+        (-5040, "buy", 1, 59_000, {"tif": Tif.GTD, "good_till_ms": 1}),
     ],
 )
 def test_what_is_refused(code: int, side: str, quantity: Any, price: Any, more: dict[str, Any]) -> None:
@@ -246,3 +247,61 @@ def test_what_may_only_reduce_takes_no_margin() -> None:
     for _ in range(3):
         floor.order(0, "sell", 1, 60_100, reduce_only=True)
     assert floor.accounts[0].available == free
+
+
+@pytest.mark.parametrize(
+    ("side", "match", "price"),
+    [
+        ("buy", "OPPONENT", 60_001),
+        ("sell", "OPPONENT", 59_999),
+        ("buy", "OPPONENT_5", 60_005),
+        ("buy", "QUEUE", 59_999),
+        ("sell", "QUEUE_5", 60_005),
+    ],
+)
+def test_price_match_takes_the_price_of_a_level(side: str, match: str, price: int) -> None:
+    floor = Floor()
+    floor.around(BTC, 60_000.0)
+    order = floor.order(0, side, 1, kind=Kind.LIMIT, price_match=PriceMatch(match))
+    assert order.price == price and order.price_match is PriceMatch(match)
+    assert (order.status == "FILLED") is ("OPPONENT" in match)
+
+
+def test_price_match_asks_for_a_level_that_is_there() -> None:
+    floor = Floor()
+    matched = {"kind": Kind.LIMIT, "price_match": PriceMatch.QUEUE_10}
+    assert refusal(floor.order, 0, "buy", 1, **matched) == -5041
+    assert refusal(floor.order, 0, "buy", 1, 59_000, price_match=PriceMatch.QUEUE) == -1106
+    assert refusal(floor.order, 0, "buy", 1, price_match=PriceMatch.QUEUE) == -5038
+    stop = floor.algo(0, "buy", Kind.STOP, 1, trigger_price=60_003, price_match=PriceMatch.OPPONENT_5)
+    floor.around(BTC, 60_004.0)
+    floor.trade(BTC, 60_004.0, 1.0, buys=True)
+    floor.around(BTC, 60_005.0)
+    assert stop.order is not None and stop.order.price == 60_010, "the level of when it goes off"
+
+
+def test_what_an_amendment_refuses() -> None:
+    floor = Floor()
+    account, core = floor.accounts[0], floor.core
+    order = floor.order(0, "buy", 1, 59_990)
+    named = (account, BTC, order.order_id, None)
+    assert refusal(core.amend, *named, False, D(1), D(59_980)) == -1130
+    assert refusal(core.amend, *named, True, D("0.00005"), D(59_980)) in (-1111, -4004)
+    small = floor.order(0, "buy", "0.1", 2_990, symbol=ETH)
+    assert refusal(core.amend, account, ETH, small.order_id, None, True, D("0.001"), D(2_990)) == -5029
+    core.halted.add(BTC)
+    assert refusal(core.amend, *named, True, D(1), D(59_980)) == -5024
+    core.halted.clear()
+    core.amend(*named, True, D(1), D(59_995), PriceMatch.QUEUE)
+    assert order.price == 59_995 and order.price_match is PriceMatch.QUEUE
+
+
+def test_no_more_open_orders_than_the_venue_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "MOST_OPEN", 3)
+    floor = Floor()
+    for away in range(3):
+        floor.order(0, "buy", "0.01", 59_000 - away)
+        floor.algo(0, "buy", Kind.STOP_MARKET, "0.01", trigger_price=61_000 + away)
+    assert refusal(floor.order, 0, "buy", "0.01", 58_000) == -2025
+    assert refusal(floor.algo, 0, "buy", Kind.STOP_MARKET, "0.01", trigger_price=62_000) == -4045
+    floor.order(0, "buy", "0.1", 3_000, symbol=ETH)

@@ -115,6 +115,7 @@ async def test_its_rest_and_its_user_stream() -> None:
             await connection.close_connection()
         assert unanswered == NOT_SAID
         kinds = [type(each).__name__ for each in heard]
+        assert kinds.count("TradeLite") == kinds.count("AccountUpdate")
         orders = [(each.o.x, each.o.X) for each in heard if type(each).__name__ == "OrderTradeUpdate"]
         assert orders[:4] == [("NEW", "NEW"), ("AMENDMENT", "NEW"), ("CANCELED", "CANCELED"), ("NEW", "NEW")]
         assert orders[-1] == ("TRADE", "FILLED")

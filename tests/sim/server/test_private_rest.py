@@ -10,7 +10,6 @@ import orjson
 import pytest
 from yarl import URL
 
-from bot.sim.server.form import MOST_IN_BATCH
 from bot.sim.server.private import CALLS
 from tests.sim.server.benches import ACCOUNTS, CLOCK, bench
 from tests.sim.server.signed import LIMIT, ORDER, call, done, near
@@ -74,8 +73,11 @@ async def test_a_signature_covers_query_and_body_as_they_were_sent() -> None:
         (-4024, {"side": "SELL", "price": "1000.0"}),
         (-4061, {"positionSide": "LONG"}),
         (-1130, {"reduceOnly": "yes"}),
-        (-1130, {"newOrderRespType": "FULL"}),
-        (-1130, {"priceMatch": "QUEUE"}),
+        (-1136, {"newOrderRespType": "FULL"}),
+        (-1106, {"priceMatch": "QUEUE"}),
+        (-5037, {"priceMatch": "QUEUE_3", "price": ""}),
+        (-5039, {"selfTradePreventionMode": "EXPIRE"}),
+        (-4060, {"positionSide": "UP"}),
         (-4120, {"type": "STOP_MARKET", "stopPrice": "50000"}),
         (-2022, {"reduceOnly": "true"}),
         (-4015, {"newClientOrderId": "x" * 37}),
@@ -150,12 +152,17 @@ async def test_batches_are_each_for_itself() -> None:
             on, "DELETE", "/fapi/v1/batchOrders", symbol="BTCUSDT", orderIdList=orjson.dumps(numbers).decode()
         )
         assert [each.get("status", each.get("code")) for each in gone] == ["CANCELED", -2011, "CANCELED"]
-        for wrong in ("", "[]", "{}", "[1]", "[[", orjson.dumps(rows * 9).decode()):
+        for wrong in ("", "[]", "{}", "[1]", "[["):
             status, body, _ = await call(on, "POST", "/fapi/v1/batchOrders", batchOrders=wrong)
             assert (status == 400 and body["code"] in (-1102, -1130)) or body == [
                 {"code": -1130, "msg": "Data sent for parameter 'batchOrders' is not valid."}
             ]
-        assert MOST_IN_BATCH == 5
+        many = orjson.dumps(rows * 2).decode()
+        status, body, _ = await call(on, "POST", "/fapi/v1/batchOrders", batchOrders=many)
+        assert (status, body["code"]) == (400, -4082)
+        asked = {"symbol": "BTCUSDT", "orderIdList": orjson.dumps(list(range(1, 12))).decode()}
+        status, body, _ = await call(on, "DELETE", "/fapi/v1/batchOrders", **asked)
+        assert (status, body["code"]) == (400, -4032)
 
 
 async def test_orders_are_counted_by_account() -> None:
@@ -191,10 +198,12 @@ async def test_conditional_orders_on_the_wire() -> None:
         assert await done(on, "GET", "/fapi/v1/openOrders") == []
         for code, given in (
             (-2021, {"triggerPrice": near(on, 3000)}),
-            (-1106, {"quantity": "0.01"}),
+            (-4137, {"quantity": "0.01"}),
             (-1130, {"algoType": "VP"}),
             (-1102, {"triggerPrice": ""}),
-            (-1130, {"workingType": "INDEX"}),
+            (-4031, {"workingType": "INDEX"}),
+            (-4136, {"type": "STOP", "price": near(on, -3000)}),
+            (-5038, {"priceMatch": "QUEUE"}),
             (-2007, {"type": "TRAILING_STOP_MARKET", "closePosition": "", "quantity": "0.01", "callbackRate": "11"}),
         ):
             status, body, _ = await call(on, "POST", "/fapi/v1/algoOrder", **{**stop, **given})

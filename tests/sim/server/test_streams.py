@@ -303,3 +303,14 @@ async def test_tickers_of_all_tell_who_traded_once_a_second() -> None:
         assert {each["s"] for row in rows for each in row} == {"BTCUSDT", "ETHUSDT"}
         seconds = [max(each["E"] for each in row) // 1000 for row in rows]
         assert seconds == sorted(set(seconds))
+
+
+async def test_a_connection_ends_after_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "LIFE_S", 0.2)
+    async with bench() as on:
+        socket = await opened(on, "/ws", "btcusdt@aggTrade")
+        on.move(1)
+        async with asyncio.timeout(5):
+            kinds = [message.type async for message in socket]
+        assert kinds and socket.close_code == aiohttp.WSCloseCode.OK
+        await until(lambda: not on.exchange.sockets.clients)

@@ -82,7 +82,11 @@ async def test_an_orders_life_is_told_in_order(path: str) -> None:
         assert (filled["z"], filled["l"], filled["m"], filled["N"]) == ("0.02", "0.02", False, "USDT")
         assert filled["t"] and Decimal(filled["ap"]) == Decimal(bought["avgPrice"])
         (money,) = ear.of("ACCOUNT_UPDATE")
-        assert ear.heard.index(money) == len(ear.heard) - 2, "balance and position go before the fill"
+        assert ear.heard.index(money) == len(ear.heard) - 3, "balance and position go before the fill"
+        lite = ear.heard[-2]
+        assert lite["e"] == "TRADE_LITE", "the short word of a trade goes before the long one"
+        assert all(lite[name] == filled[name] for name in ("s", "q", "p", "m", "c", "S", "L", "l", "t", "i"))
+        assert len(ear.of("TRADE_LITE")) == 1
         told, (position,) = money["a"], money["a"]["P"]
         assert told["m"] == "ORDER" and (position["s"], position["pa"]) == ("BTCUSDT", "0.02")
         account = await done(on, "GET", "/fapi/v3/account")
