@@ -133,7 +133,8 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def beside(simulation: Simulation) -> AsyncIterator[Address]:
-    """A process of its own, which ends with this block, and also when this process dies. Raises VenueError when it does not start."""
+    """A process of its own, which ends with this block, and also when this process dies. Raises VenueError when it does not start, and
+    from wherever the block is when it ends before it."""
     process = await asyncio.create_subprocess_exec(
         *_command(simulation),
         stdin=asyncio.subprocess.PIPE,
@@ -148,10 +149,36 @@ async def beside(simulation: Simulation) -> AsyncIterator[Address]:
             address = msgspec.json.decode(line, type=Address)
         except (TimeoutError, msgspec.DecodeError):
             raise VenueError("the embedded exchange did not start") from None
-        yield address
+        async with _while_it_lives(process):
+            yield address
     finally:
         process.stdin.close()
         await _ended(process)
+
+
+@contextlib.asynccontextmanager
+async def _while_it_lives(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    """Its market cannot come back, so whoever trades on it ends with it. Raises VenueError then."""
+    block = asyncio.current_task()
+    assert block is not None
+
+    async def watch() -> str:
+        code = await process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        gone = f"the embedded exchange ended by itself ({how}), and its market with it; what was traded is in the journal. Start again"
+        block.cancel(gone)
+        return gone
+
+    watching = asyncio.create_task(watch(), name="embedded exchange")
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not watching.done():
+            raise
+        block.uncancel()
+        raise VenueError(watching.result()) from None
+    finally:
+        watching.cancel()
 
 
 def _command(simulation: Simulation) -> list[str]:

@@ -30,7 +30,10 @@ def sim(
     speed: Annotated[float, typer.Option("--speed", min=0.01, max=1000, help="of its clock, times real time")] = 1.0,
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0: any free one")] = 8788,
     host: Annotated[str, typer.Option("--host", help="think twice before you open it to others")] = "127.0.0.1",
-    start: Annotated[int | None, typer.Option("--start", help="its clock's first time, in ns (default: now)")] = None,
+    start: Annotated[
+        int | None,
+        typer.Option("--start", min=10**18, max=4 * 10**18, help="its clock's first time, in ns (default: now)"),
+    ] = None,
     accounts: Annotated[int, typer.Option("--accounts", min=0, max=1000, help="with keys to trade on it")] = 2,
     equity_usd: Annotated[float, typer.Option("--equity-usd", min=1, max=1e12, help="in each account")] = 10_000,
     tape: Annotated[Path | None, typer.Option("--tape", help="a recorded market instead of a synthetic one")] = None,

@@ -19,10 +19,11 @@ async def supervise(main: Coroutine[Any, Any, None], parts: Mapping[str, Corouti
             for task in tasks:
                 task.cancel()
     except BaseExceptionGroup as failures:
-        raise _first(failures) from None
+        raise first_of(failures) from None
 
 
-def _first(failure: BaseException) -> BaseException:
+def first_of(failure: BaseException) -> BaseException:
+    """The error that came first, out of the groups it is in."""
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
     return failure

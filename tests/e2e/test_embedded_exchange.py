@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -16,7 +17,7 @@ import pytest
 from bot.demo import BUNDLED_TAPE
 from bot.domain.frames import Source
 from bot.runtime.tape import Tape
-from tests.e2e.running import Engine, Json, called, discard, launch, until
+from tests.e2e.running import Engine, Json, called, discard, finished, journal_of, launch, until
 
 QUICK = {"BOT_VENUE__NAME": "sim", "BOT_SYMBOLS": "BTC/USDT:USDT,ETH/USDT:USDT"}
 
@@ -95,6 +96,19 @@ def test_the_exchange_goes_when_its_engine_is_killed(tmp_path: Path) -> None:
         until(lambda: not alive(exchange[0]), "the exchange to end")
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes the Linux way")
+def test_an_engine_whose_exchange_is_killed_says_so_and_ends(tmp_path: Path) -> None:
+    with Engine(tmp_path / "data", **QUICK) as engine:
+        engine.wait_for("ENGINE_STARTED")
+        os.kill(children(engine.process)[0], signal.SIGKILL)
+        ended = finished(engine.process)
+    assert ended.code == 3 and ended.err == (
+        "bot: the embedded exchange ended by itself (signal 9), and its market with it; what was traded is in the journal. Start again\n"
+    )
+    last = journal_of(tmp_path / "data")[-1]
+    assert last["kind"] == "ENGINE_STOPPED" and last["data"]["failed"] and "embedded" in last["data"]["reason"]
+
+
 def test_sim_alone_says_where_it_is_and_ends_on_a_signal(tmp_path: Path) -> None:
     process = launch("sim", "--port", 0, "--symbols", 1, "--seed", 3, "--speed", 50, "--json", cwd=tmp_path)
     try:
@@ -148,6 +162,12 @@ def test_what_there_is_not_is_said_before_anything_starts(tmp_path: Path) -> Non
     for option, said in (("--faults", "none.toml"), ("--tape", "is not a folder")):
         refused = called("sim", option, "none.toml", cwd=tmp_path)
         assert refused.code == 2 and said in refused.err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = called("sim", "--port", port, cwd=tmp_path)
+    assert refused.code == 2 and f"cannot listen on 127.0.0.1:{port}" in refused.err
+    for start in ("-1", "1790000000", str(10**30)):  # ns, of a time that dates can tell
+        assert called("sim", "--port", 0, "--start", start, cwd=tmp_path).code == 2
     unlisted = called("run", "--json", cwd=tmp_path, BOT_VENUE__NAME="sim", BOT_SYMBOLS="PEPE/USDT:USDT")
     assert unlisted.code == 2 and "PEPE/USDT:USDT" in unlisted.err
 

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from bot.domain.errors import ConfigError
 from bot.domain.values import MS
 from bot.runtime.clock import ScaledClock
+from bot.runtime.supervisor import first_of
 from bot.sim.exchange.account import AccountSpec
 from bot.sim.scenario import Scenario
 from bot.sim.server.app import make_app
@@ -57,6 +59,15 @@ class _Door:
             await web.TCPSite(self._runner, self._host, self._port, reuse_address=True).start()
 
 
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ConfigError(
+            f"the exchange cannot listen on {host}:{port} ({error.strerror}); --port 0 takes any free one"
+        ) from None
+
+
 @contextlib.asynccontextmanager
 async def serving(
     scenario: Scenario,
@@ -70,7 +81,7 @@ async def serving(
     model: Model | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """The host and port it listens on. What happened between the scenario's start and `origin_ns` has happened by then; from then on
-    its clock runs `speed` times as fast as the wall."""
+    its clock runs `speed` times as fast as the wall. What fails in the market ends the block. Raises ConfigError when it cannot listen."""
     clock: ScaledClock | None = None
     market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns(), model)
     app = make_app(market, accounts=accounts, faults=faults)
@@ -78,16 +89,16 @@ async def serving(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await _listen(runner, host, port)
         address = runner.addresses[0]
         if faults is not None:
             faults.door = _Door(runner, host, address[1])
         clock = ScaledClock(origin_ns, speed)
-        player = asyncio.create_task(play(market), name="market")
-        try:
+        async with asyncio.TaskGroup() as group:
+            player = group.create_task(play(market), name="market")
             yield address[0], address[1]
-        finally:
             player.cancel()
-            await asyncio.gather(player, return_exceptions=True)
+    except BaseExceptionGroup as failures:
+        raise first_of(failures) from None
     finally:
         await runner.cleanup()

@@ -80,14 +80,17 @@ class Sockets:
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=MOST_BYTES, autoping=False)
         if not socket.can_prepare(request):
             return web.Response(status=400, text="Bad Request")
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # gone before it was answered
+            return web.Response()
         box = Box(socket, path, self.tamper, wrapped=request.path.endswith("/stream"))
         self.clients.add(box)
         writer = asyncio.ensure_future(box.write())
         try:
             for stream in filter(None, named.split("/")):
                 self._subscribe(box, stream)
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, ConnectionError):  # a day, or gone before it was answered
                 async with asyncio.timeout(LIFE_S):
                     await self._listen(box)
             await socket.close()

@@ -1,0 +1,62 @@
+"""The exchange as its process serves it: where it listens, and what becomes of it when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from bot.domain.errors import ConfigError
+from bot.domain.values import MS
+from bot.sim.events import Event
+from bot.sim.market_model import SyntheticMarket
+from bot.sim.server.market import TRADES_BEFORE
+from bot.sim.server.serve import serving
+from tests.sim.server.benches import START_MS, bench, scenario
+
+ORIGIN_NS = (START_MS + 1000) * MS
+
+
+class Failing(SyntheticMarket):
+    """A market that fails after its second second."""
+
+    def events(self) -> Iterator[Event]:
+        for event in super().events():
+            if event.ms > START_MS + 2000:
+                raise RuntimeError("the market is broken")
+            yield event
+
+
+async def test_a_market_that_fails_ends_the_exchange_and_says_why() -> None:
+    model = Failing(scenario(1), TRADES_BEFORE)
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="the market is broken"):
+            async with serving(scenario(1), origin_ns=ORIGIN_NS, speed=100, model=model):
+                await asyncio.Event().wait()
+
+
+async def test_where_it_cannot_listen_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}.*--port 0"):
+            async with serving(scenario(1), origin_ns=ORIGIN_NS, port=port):
+                raise AssertionError("it listens where another program does")
+
+
+async def test_a_client_that_leaves_before_it_is_answered_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    asked = (
+        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    async with bench(symbols=1) as its:
+        host, port = its.url.removeprefix("http://").split(":")
+        for _ in range(20):
+            with socket.create_connection((host, int(port))) as client:
+                client.sendall(asked)
+        await its.get("/fapi/v1/ping")
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert not its.exchange.sockets.clients
+    assert not caplog.records
