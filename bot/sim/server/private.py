@@ -23,6 +23,7 @@ from bot.sim.server.signing import account_of, check_signature
 from bot.sim.server.user_stream import UserStreams
 
 T = TypeVar("T")
+_LONGEST_SPAN_MS = 7 * 86_400_000
 _DONE = {"code": 200, "msg": "success"}
 _UNFILLED = {"status": "NEW", "avgPrice": "0.00", "executedQty": "0", "cumQty": "0", "cumQuote": "0"}
 _ALL_DONE = {"code": 200, "msg": "The operation of cancel all open order is done."}
@@ -367,6 +368,8 @@ def _span(form: Form, rows: list[T], at_ms: Callable[[T], int], *, default: int 
     """Within `startTime` and `endTime`: the first ones from a start or an id on, else the last ones."""
     limit = form.whole("limit", default, 1, 1000)
     start_ms, end_ms = form.span()
+    if form.has("startTime") and form.has("endTime") and end_ms - start_ms > _LONGEST_SPAN_MS:
+        raise Refused(-4165, "Maximum time interval is 7 days")
     within = [row for row in rows if start_ms <= at_ms(row) <= end_ms]
     return within[:limit] if start_ms or first else within[-limit:]
 

@@ -248,6 +248,16 @@ async def test_settings_of_an_account() -> None:
         assert (rights["enableFutures"], rights["enableWithdrawals"]) == (True, False)
 
 
+@pytest.mark.parametrize("path", ["allOrders", "userTrades", "allAlgoOrders"])
+async def test_the_past_is_told_a_week_at_a_time(path: str) -> None:
+    async with bench() as on:
+        week_ms, query = 7 * 86_400_000, {"symbol": "BTCUSDT", "startTime": 1000}
+        assert await done(on, "GET", f"/fapi/v1/{path}", **query, endTime=1000 + week_ms) == []
+        for end_ms, code in ((1001 + week_ms, -4165), (999, -1023)):
+            status, body, _ = await call(on, "GET", f"/fapi/v1/{path}", **query, endTime=end_ms)
+            assert (status, body["code"]) == (400, code)
+
+
 async def test_every_call_answers_or_refuses_whatever_it_is_sent() -> None:
     """No parameters, and parameters that make no sense: never the server's own error."""
     async with bench() as on:
