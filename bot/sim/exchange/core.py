@@ -433,8 +433,8 @@ class ExchangeCore:
 
     def _settle(self, symbol: str, due_ms: int, rate: Decimal) -> None:
         mark = self.mark(symbol)
-        held = [(account, each) for account in self.accounts.values() for each in account.of(symbol) if each.quantity]
-        for account, position in held:
+        held = [(account, each) for account in self.accounts.values() for each in account.held()]
+        for account, position in [each for each in held if each[1].symbol == symbol]:
             paid = payment_usd(position.quantity, mark, rate)
             entered = account.ledger.enter(due_ms, Income.FUNDING_FEE, paid, symbol)
             if position.isolated:

@@ -33,8 +33,8 @@ class Liquidator:
 
     def look(self, symbol: str) -> None:
         for account in self._core.accounts.values():
-            for position in account.of(symbol):
-                if position.quantity:
+            for position in account.held():
+                if position.symbol == symbol and position.quantity:  # the one before may have taken it along
                     self._look_at(account, position)
 
     def _look_at(self, account: TradingAccount, position: Position) -> None:

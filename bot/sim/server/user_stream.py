@@ -52,7 +52,9 @@ class UserStreams:
 
     def keep(self, account: TradingAccount) -> str:
         if account.name not in self._by_account:
-            raise Refused(-1125, "This listenKey does not exist. Please use `POST /fapi/v1/listenKey` to recreate `listenKey`")
+            raise Refused(
+                -1125, "This listenKey does not exist. Please use `POST /fapi/v1/listenKey` to recreate `listenKey`"
+            )
         return self.start(account)
 
     def end(self, account: TradingAccount) -> None:
