@@ -24,6 +24,7 @@ from bot.sim.server.past_trades import count_of, kline_of, trades_of
 MINUTE_MS, FIVE_MS, HOUR_MS = 60_000, 300_000, 3_600_000
 _MINUTES_KEPT, _FIVES_KEPT = 1600, 11 * 288
 _TRADES_KEPT_MS = 65 * MINUTE_MS
+_TRADES_KEPT = 500_000  # at most, where accounts trade faster than any market
 _SAMPLES_KEPT = 600
 _RATIO_HOURS = 30 * 24
 _FUNDING_MS = 8 * HOUR_MS
@@ -76,7 +77,7 @@ class Past:
     def _traded(self, trade: Trade) -> None:
         trades = self.trades
         trades.append(trade)
-        while trades[0].ms < trade.ms - _TRADES_KEPT_MS:
+        while trades[0].ms < trade.ms - _TRADES_KEPT_MS or len(trades) > _TRADES_KEPT:
             trades.popleft()
         start_ms = trade.ms - trade.ms % MINUTE_MS
         if not self.minutes or self.minutes[-1].start_ms < start_ms:

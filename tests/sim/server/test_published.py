@@ -18,6 +18,7 @@ from bot.sim.exchange.ledger import Income
 from bot.sim.exchange.liquidation import Liquidator
 from bot.sim.exchange.records import Kind, NewOrder, OrderRecord, SelfTrade, Tif, Working
 from bot.sim.refusals import Refused
+from bot.sim.server import past
 from bot.sim.server.market import SimMarket
 from bot.sim.server.published import Published
 from tests.sim.exchange.floor import BTC, Floor
@@ -306,3 +307,15 @@ def test_levels_that_are_told_otherwise_do_not_shorten_a_page() -> None:
     page: list[Rung] = on.book.rungs(Side.SELL, 5)
     assert len(page) == 5 and page == sorted(page) and all(lots for _, lots in page)
     assert page == sorted(on.asks.items())[:5]
+
+
+def test_a_storm_of_trades_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "_TRADES_KEPT", 50)
+    on = Watched()
+    pasts = past.Pasts(on.market.model.coins, START_MS, 5)
+    on.published.listeners.append(pasts.on_event)
+    for _ in range(60):
+        on.order(0, True, 1)
+        on.order(1, False, 1)
+    kept = [trade.trade_id for trade in pasts[SYMBOL].trades]
+    assert len(kept) == 50 and kept[-1] == on.of(Trade)[-1].trade_id
