@@ -91,6 +91,7 @@ class Published:
 
     def _depth(self, event: Depth) -> Depth:
         book = self.books[event.symbol]
+        self._core.at(event.ms)
         bids, asks = self._overlay(book)
         if not (bids or asks or book.bids or book.asks):
             return event
