@@ -182,7 +182,7 @@ class CoinGlassAnswers:
                 "The requested pair does not exist on the exchange. Please check the documentation to view supported pairs.",
             )
         rows = []
-        for sample in list(past.ratios)[-2:]:
+        for sample in list(past.ratios.every(FIVE_MS))[-2:]:
             long_pct = 100 * sample.value / (1 + sample.value)
             rows.append(
                 {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from math import exp, sqrt
 from random import Random
 from typing import NamedTuple
@@ -25,15 +26,39 @@ MINUTE_MS, FIVE_MS, HOUR_MS = 60_000, 300_000, 3_600_000
 _MINUTES_KEPT, _FIVES_KEPT = 1600, 11 * 288
 _TRADES_KEPT_MS = 65 * MINUTE_MS
 _TRADES_KEPT = 500_000  # at most, where accounts trade faster than any market
-_SAMPLES_KEPT = 600
-_RATIO_HOURS = 30 * 24
+_SAMPLES_KEPT, _HOURS_KEPT = 600, 30 * 24
 _FUNDING_MS = 8 * HOUR_MS
 _FUNDINGS = 90
 
 
 class Sample(NamedTuple):
+    """`ticks`: the coin's price then."""
+
     ms: int
     value: float
+    ticks: int
+
+
+class Series:
+    """What was so at full five minutes: the newest of them, and full hours of a month."""
+
+    def __init__(self) -> None:
+        self._fives: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
+        self._hours: deque[Sample] = deque(maxlen=_HOURS_KEPT)
+
+    def add(self, sample: Sample) -> None:
+        """The first one of five minutes is that of their beginning."""
+        ms = sample.ms - sample.ms % FIVE_MS
+        if self._fives and ms <= self._fives[-1].ms:
+            return
+        self._fives.append(sample._replace(ms=ms))
+        if ms % HOUR_MS == 0:
+            self._hours.append(self._fives[-1])
+
+    def every(self, width_ms: int) -> Iterator[Sample]:
+        """Oldest first."""
+        samples = self._fives if width_ms % HOUR_MS else self._hours
+        return (sample for sample in samples if sample.ms % width_ms == 0)
 
 
 class Past:
@@ -44,17 +69,15 @@ class Past:
         self.minutes: deque[Kline] = deque(maxlen=_MINUTES_KEPT)
         self.fives: deque[Kline] = deque(maxlen=_FIVES_KEPT)
         self.trades: deque[Trade] = deque()  # of an hour and a bit
-        self.interest: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # coins, at every full five minutes
+        self.interest, self.ratios = Series(), Series()  # open interest in coins; long accounts for each short one
         self.interest_now: Sample | None = None
-        self.ratios: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)  # five minutes
-        self.ratio_hours: deque[Sample] = deque(maxlen=_RATIO_HOURS)
         self.fundings: deque[tuple[int, float, float]] = deque(maxlen=_FUNDINGS)  # ms, rate, mark
         self._mark: Mark | None = None
         rng = Random(f"{seed}:{self.coin.symbol}:past")
         if market.outside is None:  # nothing is made up beside what is real
             self.fives.extend(self._kline(bar) for bar in market.bars)
             return
-        self.interest_now = Sample(start_ms, self.coins_open(1.0))
+        self.interest_now = Sample(start_ms, self.coins_open(1.0), round(self.coin.price / self.coin.tick))
         self._look_back(market.bars, start_ms, rng)
         self._trade_back(Random(f"{seed}:{self.coin.symbol}:trades"))
         self._guess(start_ms, rng)
@@ -96,19 +119,16 @@ class Past:
 
     def _marked(self, mark: Mark) -> None:
         before, self._mark = self._mark, mark
-        if before is not None and mark.ms >= before.funding_ms:
+        if before is not None and 0 < before.funding_ms <= mark.ms:  # 0: a tape does not know
             self.fundings.append((before.funding_ms, round(before.rate, 8), before.mark))
 
     def _told(self, told: Told) -> None:
+        ticks = self.minutes[-1].close
         if told.name == "oi_delta_5m" and self._outside is not None:
-            self.interest_now = Sample(told.ms, self.coins_open(self._outside.open_interest))
-            if told.ms - self.interest[-1].ms >= FIVE_MS:
-                self.interest.append(Sample(told.ms - told.ms % FIVE_MS, self.interest_now.value))
+            self.interest_now = Sample(told.ms, self.coins_open(self._outside.open_interest), ticks)
+            self.interest.add(self.interest_now)
         elif told.name == "long_short" and isinstance(told.value, LongShort):
-            ms = told.ms - told.ms % FIVE_MS
-            self.ratios.append(Sample(ms, float(told.value.ratio)))
-            if ms % HOUR_MS == 0:
-                self.ratio_hours.append(self.ratios[-1])
+            self.ratios.add(Sample(told.ms, float(told.value.ratio), ticks))
 
     # --- what can be asked ---
 
@@ -122,8 +142,8 @@ class Past:
     def kline(self, width_ms: int, start_ms: int) -> Kline | None:
         """The one that begins there, as far as it has come."""
         newest: Kline | None = None
-        source = self.minutes if width_ms <= HOUR_MS else [*self.fives, *list(self.minutes)[-1:]]
-        for kline in reversed(source):
+        minutes = reversed(self.minutes)
+        for kline in minutes if width_ms % FIVE_MS else chain(islice(minutes, 1), reversed(self.fives)):
             if kline.start_ms < start_ms:
                 break
             if kline.start_ms < start_ms + width_ms:
@@ -186,20 +206,24 @@ class Past:
     def _guess(self, start_ms: int, rng: Random) -> None:
         """Open interest and crowding of the past: they wander as those of the market do, and end where it begins."""
         share, ratio = 1.0, 1.5
-        newest_ms = start_ms - start_ms % FIVE_MS
-        for back in range(_SAMPLES_KEPT):
-            ms = newest_ms - back * FIVE_MS
-            self.interest.appendleft(Sample(ms, self.coins_open(share)))
-            self.ratios.appendleft(Sample(ms, ratio))
+        opened = {five.start_ms: five.open for five in self.fives}
+        ticks = self.fives[0].open  # before it
+        interest, ratios = [], []
+        for back in range(1, _HOURS_KEPT * (HOUR_MS // FIVE_MS) + 1):
             share *= exp(rng.gauss(0.0, 2e-4 * sqrt(5.0)))
             ratio = max(0.4, ratio + (1.5 - ratio) / 12 + rng.gauss(0.0, 0.13))
-        for back in range(_RATIO_HOURS):
-            self.ratio_hours.appendleft(Sample(start_ms - start_ms % HOUR_MS - back * HOUR_MS, ratio))
-            ratio = max(0.4, ratio + (1.5 - ratio) * 0.65 + rng.gauss(0.0, 0.3))
+            ms = start_ms - back * FIVE_MS
+            then = opened.get(ms, ticks)
+            interest.append(Sample(ms, self.coins_open(share), then))
+            ratios.append(Sample(ms, ratio, then))
+        for series, samples in ((self.interest, interest), (self.ratios, ratios)):
+            for sample in reversed(samples):
+                series.add(sample)
         for back in range(_FUNDINGS):
             paid_ms = start_ms // _FUNDING_MS * _FUNDING_MS - back * _FUNDING_MS
             rate = round(1e-4 + rng.gauss(0.0, 2e-5), 8)
-            self.fundings.appendleft((paid_ms, rate, float(self.coin.price)))
+            price = float(opened.get(paid_ms, ticks) * self.coin.tick)
+            self.fundings.appendleft((paid_ms, rate, price))
 
 
 class Pasts(dict[str, Past]):

@@ -22,7 +22,7 @@ from bot.sim.scenario import Coin
 from bot.sim.server.kline import Kline
 from bot.sim.server.limits import Limits, answer, refusal
 from bot.sim.server.market import SimBook, SimMarket
-from bot.sim.server.past import Past, Sample
+from bot.sim.server.past import Past, Sample, Series
 from bot.sim.server.published import Published
 
 T = TypeVar("T")
@@ -97,6 +97,8 @@ class Public:
         route, address = ROUTES[request.path], request.remote or "?"
         query = Query(request.query)
         try:
+            if len(set(request.query)) < len(request.query):
+                raise Refused(-1101, "Duplicate values for a parameter detected.")
             self.limits.take(address, route.weight(query), self.market.now_ms())
             response = answer(route.call(self, query))
         except Refused as refused:
@@ -164,7 +166,7 @@ class Public:
         coin, limit = self._coin(query), query.whole("limit", 500, 1, 1000)
         trades, first = self.pasts[coin.symbol].trades, query.whole("fromId", 0)
         if query.has("fromId"):  # they are numbered one by one
-            start = max(0, first - trades[0].trade_id)
+            start = max(0, first - trades[0].trade_id) if trades else 0
             found = list(islice(trades, start, start + limit))
         else:
             found = _span(query, trades, lambda trade: trade.ms, limit)
@@ -246,7 +248,7 @@ class Public:
             {
                 "symbol": coin.symbol,
                 "sumOpenInterest": _coins(coin, sample.value),
-                "sumOpenInterestValue": f"{sample.value * float(coin.price):.8f}",
+                "sumOpenInterestValue": f"{sample.value * float(sample.ticks * coin.tick):.8f}",
                 "CMCCirculatingSupply": "0.00000000",
                 "timestamp": sample.ms,
             }
@@ -265,9 +267,7 @@ class Public:
     def _ratios(self, query: Query, lean: float) -> Any:
         """Large accounts lean less to the crowd's side, so their ratios are drawn to 1 by the power of `lean`."""
         coin, past = self._of_data(query)
-        hourly = _PERIODS_MS[query.text("period")] % (60 * MINUTE_MS) == 0
-        found = self._samples(query, past.ratio_hours if hourly else past.ratios)
-        return [_ratio(coin, sample, round(sample.value**lean, 4)) for sample in found]
+        return [_ratio(coin, sample, round(sample.value**lean, 4)) for sample in self._samples(query, past.ratios)]
 
     def taker_ratio(self, query: Query) -> Any:
         coin, past = self._of_data(query)
@@ -275,9 +275,8 @@ class Public:
         found = _span(query, list(past.klines(width_ms))[:-1], lambda kline: kline.start_ms, limit)
         return [_taker(coin, kline) for kline in found]
 
-    def _samples(self, query: Query, samples: Iterable[Sample]) -> list[Sample]:
-        width_ms = _PERIODS_MS[query.text("period")]
-        wide = (sample for sample in samples if sample.ms % width_ms == 0)
+    def _samples(self, query: Query, series: Series) -> list[Sample]:
+        wide = series.every(_PERIODS_MS[query.text("period")])
         return _span(query, wide, lambda sample: sample.ms, query.whole("limit", 30, 1, 500))
 
     def _of_data(self, query: Query) -> tuple[Coin, Past]:

@@ -71,7 +71,7 @@ def path_of(stream: str) -> str | None:
     symbol, _, channel = stream.partition("@")
     if stream in _OF_ALL:
         return _OF_ALL[stream]
-    if not symbol:
+    if not symbol or symbol != symbol.lower():
         return None
     return PUBLIC if channel in _OF_PUBLIC else MARKET if channel in _OF_MARKET else None
 
@@ -85,6 +85,7 @@ class Hub:
         self._told_ms: dict[str, int] = {}  # by stream, when it last spoke
         self._traded: dict[str, dict[str, Trade]] = {stream: {} for stream in _ALL_TICKERS}  # since it last spoke
         self._klines: dict[str, int] = {}  # by stream, which one is running
+        self._parts: dict[str, int] = {}  # by stream of best levels, which update it told last
 
     def add(self, client: Client, stream: str) -> None:
         self._clients.setdefault(stream, set()).add(client)
@@ -97,6 +98,7 @@ class Hub:
         clients.discard(client)
         if not clients:
             self._clients.pop(stream, None)
+            self._parts.pop(stream, None)
             self._diffs.get(stream.partition("@")[0].upper(), {}).pop(stream, None)
 
     # --- what happens ---
@@ -136,14 +138,15 @@ class Hub:
         for channel, (count, period_ms) in _PARTS.items():
             stream = f"{name}@{channel}"
             if stream in self._clients and self._due(stream, event.ms, period_ms):
-                self._send(stream, self._part(event, count))
+                self._part(stream, event, count)
 
-    def _part(self, event: Depth, count: int) -> bytes:
+    def _part(self, stream: str, event: Depth, count: int) -> None:
         book = self._books[event.symbol]
         bids, asks = (levels(book.market.coin, book.rungs(side, count)) for side in (Side.BUY, Side.SELL))
-        return _body(
-            "depthUpdate", event.ms, event.symbol, U=event.first_id, u=event.last_id, pu=event.prev_id, b=bids, a=asks
-        )
+        before_id = self._parts.get(stream, event.prev_id)
+        ids = {"U": before_id + 1, "u": event.last_id, "pu": before_id}
+        self._parts[stream] = event.last_id
+        self._send(stream, _body("depthUpdate", event.ms, event.symbol, **ids, b=bids, a=asks))
 
     def _trade(self, event: Trade) -> None:
         name = event.symbol.lower()
@@ -192,7 +195,9 @@ class Hub:
         kline = self._pasts[event.symbol].kline(INTERVALS_MS[interval], start_ms)
         if kline is not None:
             fields = kline_fields(self._books[event.symbol].market.coin, kline, INTERVALS_MS[interval])
-            body = {"s": event.symbol, "i": interval, "f": -1, "L": event.trade_id, **fields, "x": closed}
+            last_id = event.trade_id - closed  # what closes one is the first trade of the next
+            numbers = {"f": last_id - kline.trades + 1, "L": last_id}
+            body = {"s": event.symbol, "i": interval, **numbers, **fields, "x": closed}
             self._send(stream, orjson.dumps({"e": "kline", "E": event.ms + 1, "s": event.symbol, "k": body}))
 
     def _mark(self, event: Mark) -> None:

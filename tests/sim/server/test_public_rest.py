@@ -141,6 +141,43 @@ async def test_open_interest_is_the_change_that_the_market_tells() -> None:
         )
 
 
+async def test_open_interest_of_the_past_is_worth_what_the_price_was() -> None:
+    async with bench(seconds=900) as on:
+        rows = await on.get("/futures/data/openInterestHist", **BTC, period="5m", limit=500)
+        klines = await on.get("/fapi/v1/klines", **BTC, interval="5m", limit=600)
+        opened = {row[0]: float(row[1]) for row in klines}
+        for row in rows:
+            price = float(row["sumOpenInterestValue"]) / float(row["sumOpenInterest"])
+            assert price == pytest.approx(opened[row["timestamp"]], rel=1e-3)
+        assert len(rows) == 500 and rows[-1]["timestamp"] == START_MS + 900_000
+        paid = (await on.get("/fapi/v1/fundingRate", **BTC))[-2]
+        klines = await on.get("/fapi/v1/klines", **BTC, interval="5m", startTime=paid["fundingTime"], limit=1)
+        assert float(paid["markPrice"]) == float(klines[0][1]) != 65_000
+
+
+@pytest.mark.parametrize("path", ["openInterestHist", "globalLongShortAccountRatio", "topLongShortPositionRatio"])
+async def test_statistics_say_the_same_at_every_width_and_each_time_once(path: str) -> None:
+    async with bench(seconds=3700) as on:
+        narrow, hours, days = [
+            {row["timestamp"]: row for row in rows if rows == sorted(rows, key=lambda row: row["timestamp"])}
+            for rows in [
+                await on.get(f"/futures/data/{path}", **BTC, period=period, limit=500) for period in ("5m", "1h", "1d")
+            ]
+        ]
+        assert (len(narrow), len(hours), len(days)) == (500, 500, 30)
+        assert all(b - a == 300_000 for a, b in pairwise(narrow)) and max(hours) == START_MS + 3_600_000
+        shared = narrow.keys() & hours.keys()
+        assert len(shared) > 40 and all(narrow[ms] == hours[ms] for ms in shared)
+        assert all(hours[ms] == days[ms] for ms in hours.keys() & days.keys())
+
+
+async def test_a_parameter_that_comes_twice_is_refused() -> None:
+    async with bench(symbols=1, seconds=1) as on:
+        url = f"{on.url}/fapi/v1/depth?symbol=BTCUSDT&symbol=ETHUSDT"
+        async with on.session.get(url) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, -1101)
+
+
 async def test_funding_is_paid_when_its_time_comes() -> None:
     async with bench(seconds=30) as on:
         premium = await on.get("/fapi/v1/premiumIndex", **BTC)
@@ -166,7 +203,8 @@ WRONG: list[tuple[str, dict[str, Any], int]] = [
     ("/fapi/v1/klines", {**BTC, "interval": "1m", "limit": 0}, -1130),
     ("/fapi/v1/aggTrades", {**BTC, "fromId": "-1"}, -1100),
     ("/fapi/v1/aggTrades", {**BTC, "limit": 1001}, -1130),
-    ("/fapi/v1/aggTrades", {**BTC, "startTime": 2, "endTime": 1}, -1023),
+    ("/fapi/v1/aggTrades", {**BTC, "startTime": 3, "endTime": 2}, -1023),
+    ("/fapi/v1/fundingRate", {"startTime": 3, "endTime": 2}, -1023),
     ("/fapi/v1/trades", {**BTC, "limit": "ten"}, -1100),
     ("/fapi/v1/trades", {**BTC, "limit": "٣"}, -1100),
     ("/futures/data/openInterestHist", {**BTC, "period": "2m"}, -1130),

@@ -107,6 +107,7 @@ async def test_partial_books_are_the_best_levels(channel: str, count: int) -> No
         told = await drained(socket)
         assert 4 <= len(told) <= 20
         assert all(len(message["b"]) == len(message["a"]) == count for message in told)
+        assert all(after["pu"] == before["u"] and after["U"] > after["pu"] for before, after in pairwise(told))
         if channel == "depth5@100ms":
             book = on.market.books["ETHUSDT"]
             assert told[-1]["u"] == book.last_id
@@ -123,6 +124,8 @@ async def test_klines_run_and_close_as_rest_tells_them() -> None:
         rows = {row[0]: row for row in await on.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=5)}
         for k in closed:
             assert [k["o"], k["h"], k["l"], k["c"], k["v"], k["T"], k["q"], k["n"]] == rows[k["t"]][1:9]
+            trades = await on.get("/fapi/v1/aggTrades", symbol="BTCUSDT", startTime=k["t"], endTime=k["T"], limit=1000)
+            assert (k["f"], k["L"]) == (trades[0]["f"], trades[-1]["l"])
 
 
 async def test_mark_prices_come_each_second_or_each_third() -> None:
@@ -172,7 +175,7 @@ async def test_each_path_serves_its_own_streams_only() -> None:
             on.move(5)
             kinds[path] = {m["e"] for m in await drained(socket)}
         assert kinds == {"public": {"depthUpdate", "bookTicker"}, "market": {"aggTrade", "markPriceUpdate"}}
-    assert [path_of(name) for name in ("x@nothing", "@depth", "", "btcusdt")] == [None] * 4
+    assert [path_of(name) for name in ("x@nothing", "@depth", "", "btcusdt", "BTCUSDT@depth")] == [None] * 5
 
 
 async def test_requests_about_subscriptions() -> None:
@@ -199,6 +202,8 @@ BAD: list[tuple[str, int]] = [
     ('{"method": "SUBSCRIBE", "params": "x", "id": 1}', 2),
     ('{"method": "SUBSCRIBE", "params": [1], "id": 1}', 2),
     ('{"method": "LOGIN", "id": 1}', 2),
+    ('{"method": "LIST_SUBSCRIPTIONS", "id": 9223372036854775808}', 2),
+    ('{"method": "LIST_SUBSCRIPTIONS", "id": 1e400}', 2),
     ('{"method": "GET_PROPERTY", "params": ["x"], "id": 1}', 0),
 ]
 

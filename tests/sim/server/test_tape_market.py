@@ -18,10 +18,11 @@ from bot.domain.values import MS, NS, Side
 from bot.exchanges import binance
 from bot.market.book import Book
 from bot.runtime.tape import Tape
-from bot.sim.events import Depth, Event, Snapshot, Trade
+from bot.sim.events import Depth, Event, Mark, Snapshot, Trade
 from bot.sim.server.app import EXCHANGE, make_app
 from bot.sim.server.limits import Limits
 from bot.sim.server.market import SimMarket
+from bot.sim.server.public import ROUTES
 from bot.sim.tape_market import TapeMarket
 from tests.servers.listening import listening
 from tests.sim.server.benches import ACCOUNTS, CLOCK, START_MS, Bench
@@ -30,9 +31,9 @@ from tests.sim.server.test_streams import drained, opened
 
 
 @asynccontextmanager
-async def taped(seconds: float = 30.0) -> AsyncIterator[Bench]:
-    CLOCK[0] = START_MS
-    model = TapeMarket(Tape.open(BUNDLED_TAPE), START_MS * MS)
+async def taped(seconds: float = 30.0, origin_ms: int = START_MS) -> AsyncIterator[Bench]:
+    CLOCK[0] = origin_ms
+    model = TapeMarket(Tape.open(BUNDLED_TAPE), origin_ms * MS)
     market = SimMarket(model.scenario, lambda: CLOCK[0] * MS, model)
     app = make_app(market, Limits(10**9), ACCOUNTS)
     async with listening(app) as url, aiohttp.ClientSession() as session:
@@ -155,3 +156,30 @@ def test_a_tape_of_another_venue_is_refused() -> None:
     tape.manifest = structs.replace(tape.manifest, venue="bybit")
     with pytest.raises(ConfigError, match="bybit"):
         TapeMarket(tape, 0)
+
+
+async def test_every_path_answers_at_every_moment_in_the_venues_words() -> None:
+    asked = {"symbol": "BTCUSDT", "interval": "15m", "period": "1h", "fromId": 1}
+    for seconds in (0.0, 0.2, 30.0):
+        async with taped(seconds) as on:
+            for path in ROUTES:
+                for query in (asked, {}):
+                    status, body, _ = await on.ask(path, **query)
+                    assert status == 200 or body["code"] < 0, (path, body)
+
+
+async def test_klines_of_hours_run_on_from_what_was_before_as_rest_tells_them() -> None:
+    async with taped(1.0, START_MS + 1_800_000) as on:
+        socket = await opened(on, "/market/ws", "btcusdt@kline_1h")
+        on.move(30)
+        told = [message["k"] for message in await drained(socket)]
+        row = (await on.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1h", limit=1))[0]
+        assert [told[-1][name] for name in "tohlT"] == [*row[:4], row[6]]
+        assert 0.9 < float(told[-1]["v"]) / float(row[5]) <= 1  # the last few trades may be told with the next one
+
+
+async def test_an_unknown_time_of_funding_is_not_a_payment() -> None:
+    async with taped() as on:
+        for ms in (START_MS + 40_000, START_MS + 41_000):
+            on.exchange.public.pasts["BTCUSDT"].on_event(Mark("BTCUSDT", ms, 60_000.0, 60_000.0, 1e-4, 0))
+        assert await on.get("/fapi/v1/fundingRate", symbol="BTCUSDT") == []
