@@ -14,6 +14,7 @@ from msgspec import structs
 
 from bot.demo import BUNDLED_TAPE
 from bot.domain.errors import ConfigError
+from bot.domain.market import Bar
 from bot.domain.values import MS, NS, Side
 from bot.exchanges import binance
 from bot.market.book import Book
@@ -22,8 +23,9 @@ from bot.sim.events import Depth, Event, Mark, Snapshot, Trade
 from bot.sim.server.app import EXCHANGE, make_app
 from bot.sim.server.limits import Limits
 from bot.sim.server.market import SimMarket
+from bot.sim.server.past import Past
 from bot.sim.server.public import ROUTES
-from bot.sim.tape_market import TapeMarket
+from bot.sim.tape_market import TapeCoinMarket, TapeMarket
 from tests.servers.listening import listening
 from tests.sim.server.benches import ACCOUNTS, CLOCK, START_MS, Bench
 from tests.sim.server.signed import ORDER, call, done
@@ -31,9 +33,9 @@ from tests.sim.server.test_streams import drained, opened
 
 
 @asynccontextmanager
-async def taped(seconds: float = 30.0, origin_ms: int = START_MS) -> AsyncIterator[Bench]:
-    CLOCK[0] = origin_ms
-    model = TapeMarket(Tape.open(BUNDLED_TAPE), origin_ms * MS)
+async def taped(seconds: float = 30.0) -> AsyncIterator[Bench]:
+    CLOCK[0] = START_MS
+    model = TapeMarket(Tape.open(BUNDLED_TAPE), START_MS * MS)
     market = SimMarket(model.scenario, lambda: CLOCK[0] * MS, model)
     app = make_app(market, Limits(10**9), ACCOUNTS)
     async with listening(app) as url, aiohttp.ClientSession() as session:
@@ -168,14 +170,20 @@ async def test_every_path_answers_at_every_moment_in_the_venues_words() -> None:
                     assert status == 200 or body["code"] < 0, (path, body)
 
 
-async def test_klines_of_hours_run_on_from_what_was_before_as_rest_tells_them() -> None:
-    async with taped(1.0, START_MS + 1_800_000) as on:
-        socket = await opened(on, "/market/ws", "btcusdt@kline_1h")
-        on.move(30)
-        told = [message["k"] for message in await drained(socket)]
-        row = (await on.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1h", limit=1))[0]
-        assert [told[-1][name] for name in "tohlT"] == [*row[:4], row[6]]
-        assert 0.9 < float(told[-1]["v"]) / float(row[5]) <= 1  # the last few trades may be told with the next one
+@pytest.mark.parametrize("width_ms", [300_000, 900_000, 3_600_000, 14_400_000])
+def test_a_running_kline_is_the_same_to_streams_and_to_rest(width_ms: int) -> None:
+    """Of the hour in which the tape begins its bars tell the first half."""
+    coin = TapeMarket(Tape.open(BUNDLED_TAPE), START_MS * MS).coins[0].coin
+    half_ms = START_MS + 1_800_000
+    bars = [
+        Bar((half_ms - back * 300_000) * MS, 60_000.0, 60_009.0, 59_990.0, 60_000.0, 1e6, 5e5, 9)
+        for back in range(9, 0, -1)
+    ]
+    past = Past(TapeCoinMarket(coin, bars), half_ms, 0)
+    for number in range(20):
+        past.on_event(Trade("BTCUSDT", half_ms + number * 20_000, number, 600_000 + number, 5, True))
+    newest = list(past.klines(width_ms))[-1]
+    assert past.kline(width_ms, newest.start_ms) == newest
 
 
 async def test_an_unknown_time_of_funding_is_not_a_payment() -> None:
