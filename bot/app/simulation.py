@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from pydantic import SecretStr
 
 from bot.app.connections import SIM
 from bot.app.settings import Settings
-from bot.domain.errors import VenueError
+from bot.domain.errors import ConfigError, VenueError
 from bot.domain.values import MS, NS
 from bot.runtime.clock import RealClock, ScaledClock
 from bot.runtime.tape import Tape
@@ -84,9 +85,14 @@ class Simulation:
         """Raises ConfigError."""
         if not self.faults:
             return ()
+        symbols = [coin.symbol for coin in self.played()[0].coins]
         if self.faults.isascii() and self.faults.isdigit():
-            return seeded_faults(int(self.faults), [coin.symbol for coin in self.played()[0].coins])
-        return load_faults(Path(self.faults))
+            return seeded_faults(int(self.faults), symbols)
+        faults = load_faults(Path(self.faults))
+        for fault in faults:
+            if not any(fnmatchcase(symbol, fault.symbol) for symbol in symbols):
+                raise ConfigError(f"fault {in_words(fault)}: there is only {', '.join(symbols)}")
+        return faults
 
 
 async def serve(
@@ -95,7 +101,7 @@ async def serve(
     until: Callable[[], asyncio.Future[None]],
     warn: Callable[[str], None],
 ) -> None:
-    """Run it in this process; `told` is called once it listens, `warn` with each fault that begins."""
+    """Run it in this process; `told` is called once it listens, `warn` with each fault that begins and when a tape is over."""
     from bot.sim.server.faults import Faults
     from bot.sim.server.serve import serving
 
@@ -115,6 +121,7 @@ async def serve(
         accounts=accounts,
         faults=faults,
         model=model,
+        over=lambda: _warn_of_end(model, warn),
     ) as (host, port):
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         told(
@@ -129,6 +136,12 @@ async def serve(
             )
         )
         await until()
+
+
+def _warn_of_end(model: TapeMarket | None, warn: Callable[[str], None]) -> None:
+    for problem in () if model is None else model.tape.problems:
+        warn(problem)
+    warn("the market is over: the exchange goes on answering, but nothing happens any more")
 
 
 @contextlib.asynccontextmanager

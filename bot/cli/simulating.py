@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from bot.app.simulation import Address, Simulation
 
 
+PRESET = "demo"
+
+
 def register(app: typer.Typer) -> None:
     app.command()(sim)
 
 
 def sim(
-    preset: Annotated[str, typer.Option("--preset", help="which synthetic market")] = "demo",
+    preset: Annotated[str | None, typer.Option("--preset", help=f"which synthetic market (default: {PRESET})")] = None,
     seed: Annotated[int, typer.Option("--seed", help="same seed and start, same market")] = 7,
     symbols: Annotated[
         int | None, typer.Option("--symbols", help="how many coins (default: as the preset has)")
@@ -47,11 +50,14 @@ def sim(
     """
     from bot.app.run import run_until_done
     from bot.app.simulation import Simulation
+    from bot.domain.errors import ConfigError
     from bot.domain.instrument import exact
 
+    if tape is not None and (preset is not None or symbols is not None):
+        raise ConfigError("--tape plays the symbols that were recorded: leave out --preset and --symbols")
     origin_ns = time.time_ns() if start is None else start
     asked = Simulation(
-        preset=preset,
+        preset=PRESET if preset is None else preset,
         seed=seed,
         symbols=symbols,
         speed=speed,

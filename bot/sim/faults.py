@@ -122,8 +122,8 @@ def checked(fault: Fault) -> Fault:
         raise ConfigError(f"fault {fault.kind}: for how many seconds?")
     if fault.kind in TIMED and (not fault.ms or (fault.ms < 0 and fault.kind is not Kind.CLOCK)):
         raise ConfigError(f"fault {fault.kind}: by how many ms?")
-    if fault.kind is Kind.MARK_GAP and not -100 < fault.pct < 1000:
-        raise ConfigError("fault mark_gap: pct must be above -100 and below 1000")
+    if fault.kind is Kind.MARK_GAP and not (-100 < fault.pct < 1000 and fault.pct):
+        raise ConfigError("fault mark_gap: pct must be above -100 and below 1000, and not 0")
     return fault
 
 
@@ -175,6 +175,6 @@ def _any(rng: Random, at_s: float, kind: Kind, symbols: Sequence[str]) -> Fault:
         "stream": rng.choice(_STREAMS[:1] if kind in (Kind.WRONG_PU, Kind.NO_PU, Kind.CROSSED) else _STREAMS),
         "after": rng.random() < 0.5,
         "ms": rng.randint(50, 5000) * (rng.choice((-1, 1)) if kind is Kind.CLOCK else 1),
-        "pct": round(rng.uniform(-3.0, 3.0), 2),
+        "pct": round(rng.uniform(-3.0, 3.0), 2) or 3.0,
     }
     return Fault(at_s=at_s, kind=kind, **{name: chosen[name] for name in _taken(kind)})

@@ -17,7 +17,7 @@ import pytest
 from bot.demo import BUNDLED_TAPE
 from bot.domain.frames import Source
 from bot.runtime.tape import Tape
-from tests.e2e.running import Engine, Json, called, discard, finished, journal_of, launch, until
+from tests.e2e.running import Engine, Json, called, discard, finished, journal_of, launch, recording, until, write_tape
 
 QUICK = {"BOT_VENUE__NAME": "sim", "BOT_SYMBOLS": "BTC/USDT:USDT,ETH/USDT:USDT"}
 
@@ -155,6 +155,20 @@ def test_sim_plays_a_tape_with_faults_by_script(tmp_path: Path) -> None:
         discard(process)
 
 
+def test_sim_says_when_a_tape_is_over_and_what_was_wrong_with_it(tmp_path: Path) -> None:
+    tape = write_tape(tmp_path / "tape", recording(2000))
+    manifest = tape / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"frames": 3000}))
+    process = launch("sim", "--port", 0, "--tape", tape, "--speed", 1000, cwd=tmp_path)
+    try:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(2)]
+        assert lines[0] == "2000 frames could be read, manifest.json promises 3000\n"
+        assert lines[1].startswith("the market is over")
+    finally:
+        discard(process)
+
+
 def test_what_there_is_not_is_said_before_anything_starts(tmp_path: Path) -> None:
     for command in (("sim", "--preset", "nope"), ("run", "--json")):
         refused = called(*command, cwd=tmp_path, BOT_VENUE__NAME="sim", BOT_SIM__PRESET="nope")
@@ -162,6 +176,13 @@ def test_what_there_is_not_is_said_before_anything_starts(tmp_path: Path) -> Non
     for option, said in (("--faults", "none.toml"), ("--tape", "is not a folder")):
         refused = called("sim", option, "none.toml", cwd=tmp_path)
         assert refused.code == 2 and said in refused.err
+    for more in (("--symbols", "2"), ("--preset", "demo")):
+        refused = called("sim", "--tape", BUNDLED_TAPE, *more, cwd=tmp_path)
+        assert refused.code == 2 and "leave out --preset and --symbols" in refused.err
+    script = tmp_path / "faults.toml"
+    script.write_text('[[fault]]\nat_s = 0\nkind = "halted"\nseconds = 5\nsymbol = "SOL*"\n')
+    refused = called("sim", "--symbols", 2, "--faults", script, cwd=tmp_path)
+    assert refused.code == 2 and "symbol=SOL*: there is only BTCUSDT, ETHUSDT" in refused.err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = called("sim", "--port", port, cwd=tmp_path)

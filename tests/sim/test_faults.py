@@ -57,6 +57,7 @@ def test_a_script_is_read_in_the_order_of_its_times(tmp_path: Path) -> None:
         ('kind = "lose"\nat_s = 1\ncount = -1', "out of range"),
         ('kind = "lose"\nat_s = nan', "out of range"),
         ('kind = "mark_gap"\nat_s = 1\nseconds = 1\npct = -100.0', "pct"),
+        ('kind = "mark_gap"\nat_s = 1\nseconds = 1', "pct"),
         ("at_s = ", "Invalid value"),
     ],
 )

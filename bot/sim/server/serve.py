@@ -22,11 +22,12 @@ TICK_S = 0.005
 AT_ONCE = 2_000  # events between two looks at the sockets
 
 
-async def play(market: SimMarket) -> None:
+async def play(market: SimMarket, over: Callable[[], None] = lambda: None) -> None:
     """Until the scenario ends."""
     while not market.ended:
         more = market.advance(market.now_ms(), AT_ONCE)
         await asyncio.sleep(0 if more else TICK_S)
+    over()
 
 
 class _Door:
@@ -79,9 +80,11 @@ async def serving(
     accounts: Iterable[AccountSpec] = (),
     faults: Faults | None = None,
     model: Model | None = None,
+    over: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[tuple[str, int]]:
     """The host and port it listens on. What happened between the scenario's start and `origin_ns` has happened by then; from then on
-    its clock runs `speed` times as fast as the wall. What fails in the market ends the block. Raises ConfigError when it cannot listen."""
+    its clock runs `speed` times as fast as the wall. What fails in the market ends the block; `over` is called when there is no more of
+    it. Raises ConfigError when it cannot listen."""
     clock: ScaledClock | None = None
     market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns(), model)
     app = make_app(market, accounts=accounts, faults=faults)
@@ -95,7 +98,7 @@ async def serving(
             faults.door = _Door(runner, host, address[1])
         clock = ScaledClock(origin_ns, speed)
         async with asyncio.TaskGroup() as group:
-            player = group.create_task(play(market), name="market")
+            player = group.create_task(play(market, over), name="market")
             yield address[0], address[1]
             player.cancel()
     except BaseExceptionGroup as failures:

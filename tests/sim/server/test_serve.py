@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from msgspec import structs
 
 from bot.domain.errors import ConfigError
 from bot.domain.values import MS
@@ -35,6 +36,14 @@ async def test_a_market_that_fails_ends_the_exchange_and_says_why() -> None:
         with pytest.raises(RuntimeError, match="the market is broken"):
             async with serving(scenario(1), origin_ns=ORIGIN_NS, speed=100, model=model):
                 await asyncio.Event().wait()
+
+
+async def test_the_end_of_a_market_is_told_and_the_exchange_goes_on() -> None:
+    over, short = asyncio.Event(), structs.replace(scenario(1), seconds=3)
+    async with asyncio.timeout(10), serving(short, origin_ns=ORIGIN_NS, speed=100, over=over.set) as (host, port):
+        await over.wait()
+        with socket.create_connection((host, port)):
+            pass
 
 
 async def test_where_it_cannot_listen_is_said() -> None:
