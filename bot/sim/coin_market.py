@@ -12,14 +12,17 @@ from math import exp, log, sqrt
 from random import Random
 from typing import Protocol
 
+from msgspec import structs
+
+from bot.domain.market import Bar
 from bot.domain.values import MS
 from bot.sim.events import Best, Depth, Event, Forced, Mark, Snapshot, Trade
 from bot.sim.forcing import Forcing
-from bot.sim.history import bars_of
+from bot.sim.history import Flow, bars_of
 from bot.sim.ladder import Ladder
 from bot.sim.outside import Outside
 from bot.sim.price import Price
-from bot.sim.scenario import Scenario
+from bot.sim.scenario import Coin, Scenario
 from bot.sim.walls import Walls
 
 _SWEEP_SHARE = 0.4  # of the moves; in the others makers step back before anyone takes
@@ -30,6 +33,7 @@ _TREND_LEAN = 0.06  # the same, for each standard deviation of a trend's drift
 _REFRESHED_PER_S = 4.0
 _SNAPSHOT_PCT = 1.0  # the whole book is told again when price has moved this far
 _ORDER_SIZES = 1024
+_STEPS_TO_KNOW = 300  # of a market, to know its flow
 _EXCITED_S = 2.0  # for how long an order brings about others
 
 
@@ -47,7 +51,10 @@ class CoinMarket:
         seed = f"{scenario.seed}:{self.coin.symbol}"
         correlation = scenario.correlation if len(scenario.coins) > 1 else 0.0
         self.price = Price(scenario, self.coin, correlation, Random(f"{seed}:price"))
-        self.bars = bars_of(self.price, scenario, self.coin, Random(f"{seed}:history"))
+        self.bars: list[Bar] = []
+        if scenario.history.seconds:
+            flow = flow_of(scenario, self.coin)
+            self.bars = bars_of(self.price, scenario, self.coin, Random(f"{seed}:history"), flow)
         self._step_s = scenario.depth_ms / 1000
         self.price.begin_next()
         self.price.set_step(self._step_s)
@@ -238,3 +245,30 @@ class CoinMarket:
         mark = self.mid * float(self.coin.tick)
         premium, rate, funding_ms = self.outside.funding(at_ms)
         return Mark(self.coin.symbol, at_ms, mark, mark / (1 + premium), rate, funding_ms)
+
+
+def flow_of(scenario: Scenario, coin: Coin) -> Flow:
+    """Of another market like this one, which is played for a little: what lies before the start is to have traded as what comes."""
+    motion, seconds = scenario.history, max(1, _STEPS_TO_KNOW * scenario.depth_ms // 1000)
+    alike = structs.replace(
+        scenario,
+        coins=(coin,),
+        seconds=seconds,
+        segments=(structs.replace(motion, seconds=seconds),),
+        history=structs.replace(motion, seconds=0),
+        walls=(),
+        quotes=False,
+    )
+    market = CoinMarket(alike, 0, _Alone(Random(f"{scenario.seed}:{coin.symbol}:flow of before")))
+    worths = [event.ticks * event.lots for event in market.events() if type(event) is Trade]
+    return Flow(len(worths) / seconds, sum(worths) * float(coin.tick * coin.step) / seconds)
+
+
+class _Alone:
+    """Nothing is shared with others."""
+
+    def __init__(self, rng: Random) -> None:
+        self._gauss = rng.gauss
+
+    def at(self, step: int) -> float:
+        return self._gauss(0.0, 1.0)

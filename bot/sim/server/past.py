@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from math import exp, sqrt
 from random import Random
+from statistics import mean
 from typing import NamedTuple
 
 from bot.domain.market import Bar
@@ -159,8 +160,8 @@ class Past:
         opened = newer[0].open if newer else round(self.coin.price / self.coin.tick)
         first_ms = newer[0].start_ms if newer else start_ms
         count = _FIVES_KEPT - len(newer) - 1
-        self.fives.extend(reversed(list(self._walk_back(opened, first_ms, count, rng))))
         self.fives.extend(newer)
+        self.fives.extendleft(list(self._walk_back(opened, first_ms, count, rng)))
         for five in list(self.fives)[-_MINUTES_KEPT // 5 + 20 :]:
             self.minutes.extend(_minutes_of(five, rng))
         if self.minutes:  # the newest minute still runs: a last trade of history is to come
@@ -191,13 +192,14 @@ class Past:
     def _walk_back(self, close: int, until_ms: int, count: int, rng: Random) -> Iterator[Kline]:
         coin = self.coin
         sd = coin.volatility_bps / 1e4 * sqrt(300.0)
-        usual = coin.trades_per_s * 600
-        lot_usd = float(coin.price * coin.step)
+        known = list(self.fives)
+        usual = mean(five.trades for five in known) if known else coin.trades_per_s * 300
+        worth = mean(five.worth for five in known) if known else usual * coin.trade_usd / float(coin.tick * coin.step)
         for index in range(1, count + 1):
             opened = max(10, round(close * exp(rng.gauss(0.0, sd))))
             reach = sd * close * abs(rng.gauss(0.0, 0.5))
             high, low = round(max(opened, close) + reach), max(1, round(min(opened, close) - reach))
-            lots = max(1, round(usual * coin.trade_usd * exp(rng.gauss(0.0, 0.3)) / lot_usd))
+            lots = max(1, round(worth * exp(rng.gauss(0.0, 0.3)) / close))
             buys = round(lots * min(0.8, max(0.2, 0.5 + rng.gauss(0.0, 0.04))))
             start_ms = until_ms - index * FIVE_MS
             yield Kline(start_ms, opened, high, low, close, lots, buys, lots * close, buys * close, round(usual))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from operator import attrgetter
 from random import Random
+from statistics import mean
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from bot.sim.events import Event, Trade
+from bot.sim.scenario import Motion, Segment
 from bot.sim.server.kline import Kline
+from bot.sim.server.market import SimMarket
+from bot.sim.server.past import Pasts
 from bot.sim.server.past_trades import kline_of, trades_of
-from tests.sim.server.benches import START_MS, Bench, bench
+from tests.sim.server.benches import START_MS, Bench, bench, scenario
 
 BTC = {"symbol": "BTCUSDT"}
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
@@ -108,3 +114,22 @@ def test_any_minute_is_made_of_its_trades(
     assert [each.trade_id for each in made] == list(range(7, 7 + max(4, trades)))
     assert all(MINUTE_MS <= each.ms < 2 * MINUTE_MS - 1 and each.lots > 0 for each in made)
     assert abs(again.worth - minute.worth) <= len(made) * high
+
+
+@pytest.mark.parametrize("depth_ms", [100, 1000])
+def test_as_much_is_traded_before_the_start_as_after_it(depth_ms: int) -> None:
+    """Of a market that stays as volatile as it was: by trades, by worth, and whatever its steps are, within a half over a quarter of an hour."""
+    motion = Segment(seconds=7200, motion=Motion.RANDOM)
+    made = structs.replace(scenario(2), depth_ms=depth_ms, segments=(motion,), history=motion, walls=())
+    market = SimMarket(made, lambda: 0)
+    pasts = Pasts(market.model.coins, START_MS, made.seed)
+    market.listeners.append(pasts.on_event)
+    for past in pasts.values():
+        fives = list(past.fives)
+        assert mean(five.worth for five in fives[:100]) == pytest.approx(mean(k.worth for k in fives[-20:]), rel=0.3)
+    before = {symbol: list(past.minutes)[-61:-1] for symbol, past in pasts.items()}
+    market.advance(START_MS + HOUR_MS // 4)
+    for symbol, past in pasts.items():
+        after = [minute for minute in past.minutes if minute.start_ms >= START_MS]
+        for what in (attrgetter("trades"), attrgetter("worth")):
+            assert 0.66 < mean(map(what, before[symbol])) / mean(map(what, after)) < 1.5, symbol
