@@ -7,6 +7,7 @@ the heatmap has the clusters of its truth. Other exchanges are shares of the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from aiohttp import web
@@ -17,8 +18,8 @@ from bot.market.readings import COINGLASS, DERIBIT
 from bot.sim.scenario import Coin
 from bot.sim.server.limits import Limits, OverLimit, answer
 from bot.sim.server.market import SimMarket
-from bot.sim.server.past import FIVE_MS, Past
-from bot.sim.server.public import known
+from bot.sim.server.past import HOUR_MS, Past
+from bot.sim.server.public import INTERVALS_MS, known
 
 PER_MINUTE = 1200
 PLAN = "PROFESSIONAL"
@@ -31,6 +32,12 @@ _INTEREST = "/api/futures/open-interest/exchange-list"
 _CROWD = "/api/futures/global-long-short-account-ratio/history"
 _SUBSCRIPTION = "/api/user/account/subscription"
 _PAIRS = "/api/futures/supported-exchange-pairs"
+
+_TAKEN_MS = {name: INTERVALS_MS[name] for name in ("5m", "15m", "30m", "1h", "4h", "12h")} | {"24h": INTERVALS_MS["1d"]}
+_HEATMAP_RANGES = dict.fromkeys(("12h", "24h", "3d", "7d", "30d", "90d", "180d", "1y"), 0)
+_INTERVALS_MS = {name: width_ms for name, width_ms in INTERVALS_MS.items() if name not in ("2h", "3d")}
+_INTERVALS_MS["1w"] = 7 * INTERVALS_MS["1d"]
+_MOST_ROWS = 1000
 
 _Query = Mapping[str, str]
 
@@ -92,18 +99,24 @@ class CoinGlassAnswers:
     # --- data of each call ---
 
     def _taker(self, query: _Query) -> Any:
-        """Of the last five minutes, whatever range is asked."""
-        coin = self._coin(query)
-        since_ms, unit = self._market.now_ms() - FIVE_MS, float(coin.tick * coin.step)
-        buy = sell = 0.0
-        for trade in reversed(self._pasts[coin.symbol].trades):
-            if trade.ms < since_ms:
-                break
-            usd = trade.ticks * trade.lots * unit
-            buy, sell = (buy + usd, sell) if trade.taker_buys else (buy, sell + usd)
+        coin, width_ms = self._coin(query), _one_of(_TAKEN_MS, query, "range")
+        buy, sell = self._taken(coin, width_ms)
         rows = [{"exchange": name, **_volumes(buy * share, sell * share)} for name, share in _SHARES.items()]
         total = sum(_SHARES.values())
         return {"symbol": coin.base, **_volumes(buy * total, sell * total), "exchange_list": rows}
+
+    def _taken(self, coin: Coin, width_ms: int) -> tuple[float, float]:
+        """USD that takers bought and sold so far back; of more than an hour by whole minutes."""
+        past, since_ms = self._pasts[coin.symbol], self._market.now_ms() - width_ms
+        if width_ms <= HOUR_MS:
+            trades = takewhile(lambda trade: trade.ms >= since_ms, reversed(past.trades))
+            worths = [(t.ticks * t.lots * t.taker_buys, t.ticks * t.lots) for t in trades]
+        else:
+            worths = [(k.buy_worth, k.worth) for k in past.minutes if k.start_ms >= since_ms]
+        buy, both = (
+            (sum(each) * float(coin.tick * coin.step) for each in zip(*worths, strict=True)) if worths else (0.0, 0.0)
+        )
+        return buy, both - buy
 
     def _pain(self, query: _Query) -> Any:
         told = self._market.told.get(("max_pain", query["symbol"]))
@@ -128,15 +141,23 @@ class CoinGlassAnswers:
             return []
         of = next(each for each in self._market.model.coins if each.coin is coin)
         start_ms, now_ms = self._market.scenario.start_ns // MS, self._market.now_ms()
+        numbers = self._market.scenario.walls.index  # an order keeps its number
         return [
             _order(
-                coin, number, start_ms + wall.at_s * 1000, now_ms, ticks, lots, 1 if wall.side.value == "sell" else 2
+                coin,
+                numbers(wall),
+                start_ms + wall.at_s * 1000,
+                now_ms,
+                ticks,
+                lots,
+                1 if wall.side.value == "sell" else 2,
             )
-            for number, (wall, ticks, lots) in enumerate(of.walls.standing)
+            for wall, ticks, lots in of.walls.standing
         ]
 
     def _heatmap(self, query: _Query) -> Any:
-        coin = self._coin(query)
+        """The clusters there are, whatever range is asked."""
+        coin, _ = self._coin(query), _one_of(_HEATMAP_RANGES, query, "range")
         told = self._market.told.get(("liquidation_clusters", coin.instrument.id))
         if told is None or told.source != COINGLASS:
             raise _Wrong("500", "Server Error")
@@ -181,8 +202,11 @@ class CoinGlassAnswers:
                 "400",
                 "The requested pair does not exist on the exchange. Please check the documentation to view supported pairs.",
             )
+        start_ms, end_ms = _whole(query, "start_time", 0), _whole(query, "end_time", 1 << 53)
+        limit = min(_MOST_ROWS, max(1, _whole(query, "limit", _MOST_ROWS)))
+        samples = past.ratios.every(_one_of(_INTERVALS_MS, query, "interval"))
         rows = []
-        for sample in list(past.ratios.every(FIVE_MS))[-2:]:
+        for sample in [sample for sample in samples if start_ms <= sample.ms <= end_ms][-limit:]:
             long_pct = 100 * sample.value / (1 + sample.value)
             rows.append(
                 {
@@ -218,6 +242,19 @@ class CoinGlassAnswers:
                 "400", "The requested coin does not exist. Please check the documentation to view supported coins."
             )
         return coin
+
+
+def _one_of(known: Mapping[str, int], query: _Query, name: str) -> int:
+    if query[name] not in known:
+        raise _Wrong("400", f"The requested {name} is not supported. Please check the documentation.")
+    return known[query[name]]
+
+
+def _whole(query: _Query, name: str, default: int) -> int:
+    text = query.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise _Wrong("400", f"The requested {name} is not a number. Please check the documentation.")
+    return int(text)
 
 
 def _volumes(buy: float, sell: float) -> dict[str, float]:

@@ -19,9 +19,13 @@ from bot.intel.deribit import max_pain_reading, parse_summary
 from bot.intel.params import CoinGlassParams
 from bot.market.readings import decode_reading
 from bot.runtime.clock import ScaledClock
-from tests.sim.server.benches import CLOCK, Bench, bench
+from tests.sim.server.benches import CLOCK, START_MS, Bench, bench
 
 KEY = {"CG-API-KEY": "any"}
+TAKER = "/api/futures/taker-buy-sell-volume/exchange-list"
+ORDERS = "/api/futures/orderbook/large-limit-order"
+CROWD = "/api/futures/global-long-short-account-ratio/history"
+CROWD_OF = {"exchange": "Binance", "symbol": "BTCUSDT"}
 SUMMARY = "/api/v2/public/get_book_summary_by_currency"
 
 
@@ -112,6 +116,47 @@ async def test_the_engines_coinglass_client_reads_what_the_market_is(tmp_path: P
         assert seen and all(min(abs(price - other) for other in prices) < 1e-6 for price in seen)
 
 
+async def test_taker_volume_is_that_of_the_range_that_is_asked() -> None:
+    async with bench(seconds=300) as on:
+        on.session.headers.update(KEY)
+        minutes = {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "24h": 1440}
+        rows = await on.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=1500)
+        for name, count in minutes.items():
+            said = (await on.get(TAKER, symbol="BTC", range=name))["data"]["exchange_list"][0]
+            since_ms = CLOCK[0] - count * 60_000
+            both = sum(float(row[7]) for row in rows if row[0] >= since_ms)
+            assert said["buy_vol_usd"] + said["sell_vol_usd"] == pytest.approx(both, rel=1e-3)
+            assert 0.3 < said["buy_vol_usd"] / both < 0.7
+
+
+async def test_crowds_are_told_at_the_interval_that_is_asked() -> None:
+    async with bench(symbols=1, seconds=3610) as on:
+        on.session.headers.update(KEY)
+
+        async def rows(**query: Any) -> list[Any]:
+            found: list[Any] = (await on.get(CROWD, **CROWD_OF, **query))["data"]
+            return found
+
+        fives, hours = await rows(interval="5m"), await rows(interval="1h", limit=48)
+        assert len(fives) == 600 and len(hours) == 48 and hours[-1]["time"] == START_MS + 3_600_000
+        at = {row["time"]: row for row in fives}
+        assert all(row == at[row["time"]] for row in hours)
+        span = {"start_time": hours[3]["time"], "end_time": hours[5]["time"]}
+        assert await rows(interval="1h", **span) == hours[3:6]
+
+
+async def test_a_large_order_keeps_its_number() -> None:
+    numbers: dict[tuple[float, int], int] = {}
+    async with bench(symbols=1, seconds=60) as on:
+        on.session.headers.update(KEY)
+        for _ in range(12):
+            on.move(120)
+            for row in (await on.get(ORDERS, exchange="Binance", symbol="BTCUSDT"))["data"]:
+                order = row["price"], row["start_time"]
+                assert numbers.setdefault(order, row["id"]) == row["id"]
+    assert len(numbers) == len(set(numbers.values())) > 2
+
+
 async def test_coinglass_says_no_as_it_does() -> None:
     async with bench() as on:
         base = "/api/futures/open-interest/exchange-list"
@@ -123,10 +168,14 @@ async def test_coinglass_says_no_as_it_does() -> None:
             (base, {"symbol": "NOPE"}, "400"),
             ("/api/futures/orderbook/large-limit-order", {"exchange": "Binance", "symbol": "NOPE"}, "400"),
             ("/api/futures/orderbook/large-limit-order", {"symbol": "BTCUSDT"}, "400"),
+            (TAKER, {"symbol": "BTC", "range": "h1"}, "400"),
+            ("/api/futures/liquidation/aggregated-heatmap/model1", {"symbol": "BTC", "range": "1m"}, "400"),
+            (CROWD, {**CROWD_OF, "interval": "m5"}, "400"),
+            (CROWD, {**CROWD_OF, "interval": "5m", "limit": "ten"}, "400"),
         ):
             status, body, headers = await on.ask(path, **query)
             assert (status, body["code"], "data" in body) == (200, code, False)
-        assert headers["API-KEY-MAX-LIMIT"] == "1200" and headers["API-KEY-USE-LIMIT"] == "4"
+        assert headers["API-KEY-MAX-LIMIT"] == "1200" and headers["API-KEY-USE-LIMIT"] == "8"
         assert (await on.ask("/api/nothing"))[0] == 404
         for _ in range(1200):
             status, body, _ = await on.ask("/api/user/account/subscription")

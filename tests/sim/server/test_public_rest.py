@@ -157,7 +157,7 @@ async def test_open_interest_of_the_past_is_worth_what_the_price_was() -> None:
 
 @pytest.mark.parametrize("path", ["openInterestHist", "globalLongShortAccountRatio", "topLongShortPositionRatio"])
 async def test_statistics_say_the_same_at_every_width_and_each_time_once(path: str) -> None:
-    async with bench(seconds=3700) as on:
+    async with bench(symbols=1, seconds=3610) as on:
         narrow, hours, days = [
             {row["timestamp"]: row for row in rows if rows == sorted(rows, key=lambda row: row["timestamp"])}
             for rows in [
