@@ -155,20 +155,21 @@ async def test_open_interest_of_the_past_is_worth_what_the_price_was() -> None:
         assert float(paid["markPrice"]) == float(klines[0][1]) != 65_000
 
 
-@pytest.mark.parametrize("path", ["openInterestHist", "globalLongShortAccountRatio", "topLongShortPositionRatio"])
-async def test_statistics_say_the_same_at_every_width_and_each_time_once(path: str) -> None:
+async def test_statistics_say_the_same_at_every_width_and_each_time_once() -> None:
     async with bench(symbols=1, seconds=3610) as on:
-        narrow, hours, days = [
-            {row["timestamp"]: row for row in rows if rows == sorted(rows, key=lambda row: row["timestamp"])}
-            for rows in [
-                await on.get(f"/futures/data/{path}", **BTC, period=period, limit=500) for period in ("5m", "1h", "1d")
+        for path in ("openInterestHist", "globalLongShortAccountRatio", "topLongShortPositionRatio"):
+            narrow, hours, days = [
+                {row["timestamp"]: row for row in rows if rows == sorted(rows, key=lambda row: row["timestamp"])}
+                for rows in [
+                    await on.get(f"/futures/data/{path}", **BTC, period=period, limit=500)
+                    for period in ("5m", "1h", "1d")
+                ]
             ]
-        ]
-        assert (len(narrow), len(hours), len(days)) == (500, 500, 30)
-        assert all(b - a == 300_000 for a, b in pairwise(narrow)) and max(hours) == START_MS + 3_600_000
-        shared = narrow.keys() & hours.keys()
-        assert len(shared) > 40 and all(narrow[ms] == hours[ms] for ms in shared)
-        assert all(hours[ms] == days[ms] for ms in hours.keys() & days.keys())
+            assert (len(narrow), len(hours), len(days)) == (500, 500, 30)
+            assert all(b - a == 300_000 for a, b in pairwise(narrow)) and max(hours) == START_MS + 3_600_000
+            shared = narrow.keys() & hours.keys()
+            assert len(shared) > 40 and all(narrow[ms] == hours[ms] for ms in shared)
+            assert all(hours[ms] == days[ms] for ms in hours.keys() & days.keys())
 
 
 async def test_a_parameter_that_comes_twice_is_refused() -> None:

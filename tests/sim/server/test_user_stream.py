@@ -150,7 +150,7 @@ async def test_accounts_hear_only_of_themselves_and_of_a_trade_between_them_both
 
 
 async def test_a_key_ends_after_an_hour_unless_it_is_kept() -> None:
-    async with bench() as on:
+    async with bench(symbols=1) as on:
         key = await start(on)
         status, body, _ = await call(on, "PUT", "/fapi/v1/listenKey", of=1, signed=False)
         assert (status, body["code"]) == (400, -1125)
