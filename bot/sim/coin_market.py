@@ -244,7 +244,7 @@ class CoinMarket:
     def _mark(self, at_ms: int) -> Mark:
         mark = self.mid * float(self.coin.tick)
         premium, rate, funding_ms = self.outside.funding(at_ms)
-        return Mark(self.coin.symbol, at_ms, mark, mark / (1 + premium), rate, funding_ms)
+        return Mark(self.coin.symbol, at_ms, mark, mark / (1 + premium), round(rate, 8), funding_ms)
 
 
 def flow_of(scenario: Scenario, coin: Coin) -> Flow:

@@ -423,7 +423,7 @@ class ExchangeCore:
         symbol = event.symbol
         self.at(event.ms)
         before = self._funding.get(symbol)
-        if before is not None and event.ms >= before.funding_ms:
+        if before is not None and 0 < before.funding_ms <= event.ms:  # 0: a tape does not know
             self._settle(symbol, before.funding_ms, exact(before.rate))
         self._funding[symbol] = event
         self.algos.release(symbol, event.ms)

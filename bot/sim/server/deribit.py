@@ -6,7 +6,6 @@ perpetual's mid. A second, farther expiry has a tenth of it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -35,15 +34,18 @@ class DeribitAnswers:
         return [web.get(PATH, self._handle)]
 
     async def _handle(self, request: web.Request) -> web.Response:
-        began_us = time.time_ns() // 1000
         coin, kind = request.query.get("currency", ""), request.query.get("kind", "option")
         if coin not in (*COINS, "USDC", "USDT", "SOL", "XRP") or kind not in ("option", "future", "spot"):
             wrong = "currency" if kind in ("option", "future", "spot") else "kind"
             data = {"reason": "wrong value", "param": wrong}
             error = {"code": -32602, "message": "Invalid params", "data": data}
-            return answer({"jsonrpc": "2.0", "error": error, **_stamps(began_us)}, 400)
+            return answer({"jsonrpc": "2.0", "error": error, **self._stamps()}, 400)
         rows = list(self._rows(coin)) if kind == "option" else []
-        return answer({"jsonrpc": "2.0", "result": rows, **_stamps(began_us)})
+        return answer({"jsonrpc": "2.0", "result": rows, **self._stamps()})
+
+    def _stamps(self) -> dict[str, Any]:
+        now_us = self._market.now_ms() * 1000
+        return {"usIn": now_us, "usOut": now_us, "usDiff": 0, "testnet": False}
 
     def _rows(self, coin: str) -> Iterator[dict[str, Any]]:
         told = self._market.told.get(("max_pain", coin))
@@ -78,8 +80,3 @@ def _chain(coin: str, expiry: date, pain: MaxPain, spot: float, share: float, ms
                 "interest_rate": 0.0,
                 "creation_timestamp": ms,
             }
-
-
-def _stamps(began_us: int) -> dict[str, Any]:
-    now_us = time.time_ns() // 1000
-    return {"usIn": began_us, "usOut": now_us, "usDiff": now_us - began_us, "testnet": False}

@@ -121,7 +121,7 @@ class Past:
     def _marked(self, mark: Mark) -> None:
         before, self._mark = self._mark, mark
         if before is not None and 0 < before.funding_ms <= mark.ms:  # 0: a tape does not know
-            self.fundings.append((before.funding_ms, round(before.rate, 8), before.mark))
+            self.fundings.append((before.funding_ms, before.rate, mark.mark))
 
     def _told(self, told: Told) -> None:
         ticks = self.minutes[-1].close

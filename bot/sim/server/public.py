@@ -177,9 +177,7 @@ class Public:
         return [_trade(coin, trade) for trade in list(self.pasts[coin.symbol].trades)[-limit:]]
 
     def premium_index(self, query: Query) -> Any:
-        if query.has("symbol"):
-            return self._premium(self._coin(query))
-        return [self._premium(coin) for coin in self._listed()]
+        return self._one_or_all(query, self._premium)
 
     def _premium(self, coin: Coin) -> dict[str, Any]:
         mark = known(self._book(coin).told_mark)
@@ -233,7 +231,8 @@ class Public:
         return self._one_or_all(query, self._day)
 
     def _day(self, coin: Coin) -> dict[str, Any]:
-        return day_of(coin, self.pasts[coin.symbol], known(self._book(coin).trade))
+        past = self.pasts[coin.symbol]
+        return day_of(coin, past, known(past.trades[-1] if past.trades else None))
 
     # --- statistics ---
 
@@ -334,7 +333,7 @@ def day_of(coin: Coin, past: Past, trade: Trade) -> dict[str, Any]:
     """Of the last 24 hours by the minute."""
     day = [k for k in past.minutes if k.start_ms > trade.ms - 1440 * MINUTE_MS]
     opened, close, lots = day[0].open, day[-1].close, sum(k.lots for k in day)
-    worth = sum(k.worth for k in day)
+    worth, count = sum(k.worth for k in day), sum(k.trades for k in day)
     return {
         "symbol": coin.symbol,
         "priceChange": price(coin, close - opened),
@@ -349,9 +348,9 @@ def day_of(coin: Coin, past: Past, trade: Trade) -> dict[str, Any]:
         "quoteVolume": _worth(coin, worth),
         "openTime": day[0].start_ms,
         "closeTime": trade.ms,
-        "firstId": past.trades[0].trade_id,
+        "firstId": trade.trade_id - count + 1,
         "lastId": trade.trade_id,
-        "count": sum(k.trades for k in day),
+        "count": count,
     }
 
 

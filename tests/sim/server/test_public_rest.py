@@ -10,9 +10,10 @@ import pytest
 from bot.domain.values import MS, NS, Side
 from bot.exchanges.binance_rest import parse_exchange_info, parse_klines
 from bot.exchanges.binance_statistics import BinanceStatistics
-from bot.sim.events import Event, Trade
+from bot.sim.events import Event, Mark, Trade
 from bot.sim.server.public import INTERVALS_MS, ROUTES
-from tests.sim.server.benches import CLOCK, START_MS, bench
+from tests.sim.server.benches import CLOCK, START_MS, Bench, bench
+from tests.sim.server.signed import ORDER, done
 
 BTC = {"symbol": "BTCUSDT"}
 
@@ -158,18 +159,21 @@ async def test_open_interest_of_the_past_is_worth_what_the_price_was() -> None:
 async def test_statistics_say_the_same_at_every_width_and_each_time_once() -> None:
     async with bench(symbols=1, seconds=3610) as on:
         for path in ("openInterestHist", "globalLongShortAccountRatio", "topLongShortPositionRatio"):
-            narrow, hours, days = [
-                {row["timestamp"]: row for row in rows if rows == sorted(rows, key=lambda row: row["timestamp"])}
-                for rows in [
-                    await on.get(f"/futures/data/{path}", **BTC, period=period, limit=500)
-                    for period in ("5m", "1h", "1d")
-                ]
-            ]
-            assert (len(narrow), len(hours), len(days)) == (500, 500, 30)
-            assert all(b - a == 300_000 for a, b in pairwise(narrow)) and max(hours) == START_MS + 3_600_000
-            shared = narrow.keys() & hours.keys()
-            assert len(shared) > 40 and all(narrow[ms] == hours[ms] for ms in shared)
-            assert all(hours[ms] == days[ms] for ms in hours.keys() & days.keys())
+            await says_the_same(on, path)
+
+
+async def says_the_same(on: Bench, path: str) -> None:
+    narrow, hours, days = [
+        {row["timestamp"]: row for row in rows if rows == sorted(rows, key=lambda row: row["timestamp"])}
+        for rows in [
+            await on.get(f"/futures/data/{path}", **BTC, period=period, limit=500) for period in ("5m", "1h", "1d")
+        ]
+    ]
+    assert (len(narrow), len(hours), len(days)) == (500, 500, 30)
+    assert all(b - a == 300_000 for a, b in pairwise(narrow)) and max(hours) == START_MS + 3_600_000
+    shared = narrow.keys() & hours.keys()
+    assert len(shared) > 40 and all(narrow[ms] == hours[ms] for ms in shared)
+    assert all(hours[ms] == days[ms] for ms in hours.keys() & days.keys())
 
 
 async def test_a_parameter_that_comes_twice_is_refused() -> None:
@@ -187,6 +191,38 @@ async def test_funding_is_paid_when_its_time_comes() -> None:
         assert paid[-1]["fundingTime"] == START_MS and len(paid) == 90
         assert {row["symbol"] for row in await on.get("/fapi/v1/premiumIndex")} == set(on.market.coins)
         assert all(row["fundingIntervalHours"] == 8 for row in await on.get("/fapi/v1/fundingInfo"))
+
+
+async def test_the_day_ends_with_the_last_trade_that_was_told() -> None:
+    async with bench(symbols=1) as on:
+        await done(on, "POST", ORDER, **BTC, side="BUY", type="MARKET", quantity="0.1")
+        on.move(2)
+        day = await on.get("/fapi/v1/ticker/24hr", **BTC)
+        [last] = await on.get("/fapi/v1/aggTrades", **BTC, limit=1)
+        assert (day["lastId"], day["lastQty"], day["closeTime"]) == (last["a"], last["q"], last["T"])
+        assert day["lastId"] - day["firstId"] + 1 == day["count"] > 10_000
+
+
+async def test_accounts_pay_what_the_history_of_funding_says() -> None:
+    async with bench(symbols=1, seconds=30) as on:
+        await done(on, "POST", ORDER, **BTC, side="BUY", type="MARKET", quantity="0.1")
+        due_ms = START_MS + 60_000
+        for ms, price, funding_ms in (
+            (0, 65_000.0, due_ms),
+            (30_500, 65_010.123, due_ms + 60_000),
+            (31_000, 66_000.0, 0),
+            (31_500, 66_000.0, 0),
+        ):
+            mark = Mark("BTCUSDT", START_MS + 30_000 + ms, price, price, 0.00012345, funding_ms)
+            on.market.books["BTCUSDT"].marked(mark)
+            for listener in on.market.listeners:
+                listener(mark)
+        row = (await on.get("/fapi/v1/fundingRate", **BTC))[-1]
+        [paid] = await done(on, "GET", "/fapi/v1/income", incomeType="FUNDING_FEE")
+        assert row["fundingTime"] == paid["time"] == due_ms
+        assert float(paid["income"]) == pytest.approx(
+            -0.1 * float(row["markPrice"]) * float(row["fundingRate"]), abs=1e-8
+        )
 
 
 WRONG: list[tuple[str, dict[str, Any], int]] = [
