@@ -122,6 +122,10 @@ async def serve(
         faults=faults,
         model=model,
         over=lambda: _warn_of_end(model, warn),
+        late=lambda ms: warn(
+            f"the market is {ms / 1000:.0f} s of its time behind its clock: too much for this machine at {simulation.speed:g} times "
+            "real speed; take a lower speed or fewer symbols"
+        ),
     ) as (host, port):
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         told(

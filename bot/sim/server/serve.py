@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
@@ -20,12 +21,22 @@ from bot.sim.server.market import Model, SimMarket
 
 TICK_S = 0.005
 AT_ONCE = 2_000  # events between two looks at the sockets
+LATE_S = 10.0  # with no pause between events: the market does not keep up with its clock
 
 
-async def play(market: SimMarket, over: Callable[[], None] = lambda: None) -> None:
-    """Until the scenario ends."""
+async def play(
+    market: SimMarket, over: Callable[[], None] = lambda: None, late: Callable[[int], None] = lambda ms: None
+) -> None:
+    """Until the scenario ends: then `over` is called. `late` is told, once, by how much a market is late that does not keep up."""
+    now_s = asyncio.get_running_loop().time
+    idle_s = now_s()
     while not market.ended:
         more = market.advance(market.now_ms(), AT_ONCE)
+        if not more:
+            idle_s = now_s()
+        elif now_s() - idle_s > LATE_S:
+            late(market.now_ms() - market.at_ms)
+            idle_s = math.inf
         await asyncio.sleep(0 if more else TICK_S)
     over()
 
@@ -81,10 +92,10 @@ async def serving(
     faults: Faults | None = None,
     model: Model | None = None,
     over: Callable[[], None] = lambda: None,
+    late: Callable[[int], None] = lambda ms: None,
 ) -> AsyncIterator[tuple[str, int]]:
     """The host and port it listens on. What happened between the scenario's start and `origin_ns` has happened by then; from then on
-    its clock runs `speed` times as fast as the wall. What fails in the market ends the block; `over` is called when there is no more of
-    it. Raises ConfigError when it cannot listen."""
+    its clock runs `speed` times as fast as the wall. What fails in the market ends the block; for `over` and `late` see `play`. Raises ConfigError when it cannot listen."""
     clock: ScaledClock | None = None
     market = SimMarket(scenario, lambda: origin_ns if clock is None else clock.now_ns(), model)
     app = make_app(market, accounts=accounts, faults=faults)
@@ -98,7 +109,7 @@ async def serving(
             faults.door = _Door(runner, host, address[1])
         clock = ScaledClock(origin_ns, speed)
         async with asyncio.TaskGroup() as group:
-            player = group.create_task(play(market, over), name="market")
+            player = group.create_task(play(market, over, late), name="market")
             yield address[0], address[1]
             player.cancel()
     except BaseExceptionGroup as failures:

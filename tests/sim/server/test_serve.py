@@ -13,6 +13,7 @@ from bot.domain.errors import ConfigError
 from bot.domain.values import MS
 from bot.sim.events import Event
 from bot.sim.market_model import SyntheticMarket
+from bot.sim.server import serve
 from bot.sim.server.market import TRADES_BEFORE
 from bot.sim.server.serve import serving
 from tests.sim.server.benches import START_MS, bench, scenario
@@ -44,6 +45,28 @@ async def test_the_end_of_a_market_is_told_and_the_exchange_goes_on() -> None:
         await over.wait()
         with socket.create_connection((host, port)):
             pass
+
+
+async def test_a_market_that_does_not_keep_up_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "LATE_S", 0.05)
+    behind_ms: list[int] = []
+    over, short = asyncio.Event(), structs.replace(scenario(5), seconds=120)
+    async with (
+        asyncio.timeout(30),
+        serving(short, origin_ns=ORIGIN_NS, speed=1000, over=over.set, late=behind_ms.append),
+    ):
+        await over.wait()
+    assert len(behind_ms) == 1 and behind_ms[0] > 1000
+    behind_ms.clear()
+    over.clear()
+    async with (
+        asyncio.timeout(30),
+        serving(
+            structs.replace(scenario(1), seconds=5), origin_ns=ORIGIN_NS, speed=10, over=over.set, late=behind_ms.append
+        ),
+    ):
+        await over.wait()
+    assert behind_ms == []
 
 
 async def test_where_it_cannot_listen_is_said() -> None:
