@@ -37,7 +37,7 @@ def again(live: LiveHours, **more: str) -> Outcome:
 def hour(tmp_path_factory: pytest.TempPathFactory) -> tuple[LiveHours, Outcome]:
     folder = tmp_path_factory.mktemp("hour")
     write_tape(preset("random", seed=3, hours=1, symbols=2), folder / "market")
-    live = LiveHours(settings(), Tape.open(folder / "market"), folder, speed=500, seed=1)
+    live = LiveHours(settings(), Tape.open(folder / "market"), folder, speed=400, seed=1)
     return live, live.run()
 
 
@@ -55,7 +55,7 @@ def test_orders_that_arrive_before_their_intent_was_durable(tmp_path: Path) -> N
     """Without latency an order is due when it is decided, and its disk is always too late."""
     at_once = {"paper.latency_ms": "0", "paper.latency_p99_ms": "0"}
     write_tape(preset("random", seed=4, hours=0.25, symbols=2), tmp_path / "market")
-    live = LiveHours(settings(**at_once), Tape.open(tmp_path / "market"), tmp_path, speed=900, seed=2)
+    live = LiveHours(settings(**at_once), Tape.open(tmp_path / "market"), tmp_path, speed=300, seed=2)
     outcome, replayed = live.run(), again(live, **at_once)
     assert outcome.summary["this_session"]["fills"] > 3
     assert replayed.summary["as_recorded"] == {"same": True, "problems": []}
