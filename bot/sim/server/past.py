@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from math import exp, sqrt
 from random import Random
 from statistics import mean
@@ -142,16 +142,11 @@ class Past:
 
     def kline(self, width_ms: int, start_ms: int) -> Kline | None:
         """The one that begins there, as far as it has come."""
-        newest: Kline | None = None
         minutes = reversed(self.minutes)
-        for kline in minutes if width_ms % FIVE_MS else chain(islice(minutes, 1), reversed(self.fives)):
-            if kline.start_ms < start_ms:
-                break
-            if kline.start_ms < start_ms + width_ms:
-                before, newest = newest, copy(kline, start_ms)
-                if before is not None:
-                    add(newest, before)
-        return newest
+        newest_first = minutes if width_ms % FIVE_MS else chain(islice(minutes, 1), reversed(self.fives))
+        since = takewhile(lambda kline: kline.start_ms >= start_ms, newest_first)
+        parts = [kline for kline in since if kline.start_ms < start_ms + width_ms]
+        return next(fold(reversed(parts), width_ms), None)
 
     # --- before the beginning ---
 
@@ -215,9 +210,10 @@ class Past:
             share *= exp(rng.gauss(0.0, 2e-4 * sqrt(5.0)))
             ratio = max(0.4, ratio + (1.5 - ratio) / 12 + rng.gauss(0.0, 0.13))
             ms = start_ms - back * FIVE_MS
-            then = opened.get(ms, ticks)
-            interest.append(Sample(ms, self.coins_open(share), then))
-            ratios.append(Sample(ms, ratio, then))
+            if back <= _SAMPLES_KEPT or ms % HOUR_MS == 0:
+                then = opened.get(ms, ticks)
+                interest.append(Sample(ms, self.coins_open(share), then))
+                ratios.append(Sample(ms, ratio, then))
         for series, samples in ((self.interest, interest), (self.ratios, ratios)):
             for sample in reversed(samples):
                 series.add(sample)
