@@ -19,7 +19,7 @@ from bot.sim.scenario import Coin
 from bot.sim.server.limits import Limits, OverLimit, answer
 from bot.sim.server.market import SimMarket
 from bot.sim.server.past import HOUR_MS, Past
-from bot.sim.server.public import INTERVALS_MS, known
+from bot.sim.server.public_wire import INTERVALS_MS, known
 
 PER_MINUTE = 1200
 PLAN = "PROFESSIONAL"

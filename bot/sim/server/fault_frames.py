@@ -11,7 +11,7 @@ import orjson
 from bot.domain.values import Side
 from bot.sim.faults import Kind
 from bot.sim.server.market import SimMarket
-from bot.sim.server.public import levels
+from bot.sim.server.public_wire import levels
 
 HUGE_BYTES = 16 << 20
 _TIMES = re.compile(rb'"([ET])":(\d{13})\b')

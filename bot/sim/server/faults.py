@@ -23,7 +23,8 @@ from bot.sim.faults import CUTS, MESSAGES, OF_SYMBOLS, QUIET, Fault, Kind
 from bot.sim.server import fault_frames
 from bot.sim.server.market import SimMarket
 from bot.sim.server.private import Private
-from bot.sim.server.public import Public, Query
+from bot.sim.server.public import Public
+from bot.sim.server.query import Query
 from bot.sim.server.sockets import Box, Sockets
 from bot.sim.server.user_stream import UserStreams
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bot.sim.exchange.records import Kind, NewOrder, PositionSide, PriceMatch, SelfTrade, Tif, Working
 from bot.sim.refusals import Refused, invalid, missing
-from bot.sim.server.public import Query
+from bot.sim.server.query import Query
 
 E = TypeVar("E", bound=StrEnum)
 MOST_BYTES = 1 << 16

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from bot.sim.exchange.account import ApiKey, TradingAccount
 from bot.sim.refusals import Refused, missing
-from bot.sim.server.public import Query
+from bot.sim.server.query import Query
 
 WINDOW_MS, LONGEST_WINDOW_MS, AHEAD_MS = 5000, 60_000, 1000
 

@@ -15,7 +15,7 @@ from bot.domain.values import Side
 from bot.sim.binance_wire import BinanceWire
 from bot.sim.events import Best, Depth, Event, Forced, Mark, Trade
 from bot.sim.server.past import Past
-from bot.sim.server.public import INTERVALS_MS, day_of, kline_fields, levels, price, size
+from bot.sim.server.public_wire import INTERVALS_MS, day_of, kline_fields, levels, price, size
 from bot.sim.server.published import Published
 
 PUBLIC, MARKET = "public", "market"

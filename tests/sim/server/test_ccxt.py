@@ -13,7 +13,7 @@ import pytest
 
 from bot.domain.values import Side
 from bot.sim.events import Trade
-from bot.sim.server.public import known
+from bot.sim.server.public_wire import known
 from tests.sim.server.benches import CLOCK, Bench, bench
 
 SYMBOL = "BTC/USDT:USDT"

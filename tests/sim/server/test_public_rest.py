@@ -11,7 +11,8 @@ from bot.domain.values import MS, NS, Side
 from bot.exchanges.binance_rest import parse_exchange_info, parse_klines
 from bot.exchanges.binance_statistics import BinanceStatistics
 from bot.sim.events import Event, Mark, Trade
-from bot.sim.server.public import INTERVALS_MS, ROUTES
+from bot.sim.server.public import ROUTES
+from bot.sim.server.public_wire import INTERVALS_MS
 from tests.sim.server.benches import CLOCK, START_MS, Bench, bench
 from tests.sim.server.signed import ORDER, done
 
