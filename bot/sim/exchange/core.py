@@ -31,7 +31,6 @@ from bot.sim.exchange.checks import (
 from bot.sim.exchange.crossing import SELF_TRADE, Crossing, Print
 from bot.sim.exchange.ledger import Income
 from bot.sim.exchange.notices import (
-    LeverageNotice,
     Listener,
     MoneyNotice,
     Notice,
@@ -39,6 +38,7 @@ from bot.sim.exchange.notices import (
 )
 from bot.sim.exchange.position import Position
 from bot.sim.exchange.records import NEVER_MS, AlgoRecord, Kind, NewOrder, OrderRecord, PriceMatch, Tif, TradeRecord
+from bot.sim.exchange.settings import AccountSettings
 from bot.sim.refusals import (
     Refused,
     bad_symbol,
@@ -47,7 +47,6 @@ from bot.sim.refusals import (
     not_trading,
     nothing_to_cancel,
     nothing_to_reduce,
-    over_leverage,
     unknown_order,
     would_take,
 )
@@ -104,6 +103,7 @@ class ExchangeCore:
         self._number = FIRST_ORDER
         self._deadline_ms = NEVER_MS  # nothing ends by time before
         self.algos = AlgoOrders(self)
+        self.settings = AccountSettings(self)
 
     def open_account(self, name: str, keys: Iterable[ApiKey], usd: Decimal) -> TradingAccount:
         account = TradingAccount(name, keys, self.mark)
@@ -332,52 +332,6 @@ class ExchangeCore:
             reports = reports[1:]
         self.take(reports)
         return order
-
-    # --- settings --------------------------------------------------------------------------------------------------
-
-    def set_leverage(self, account: TradingAccount, symbol: str, leverage: int) -> None:
-        self.rules(symbol)
-        if not 1 <= leverage <= 125:
-            raise Refused(-4028, f"Leverage {leverage} is not valid")
-        positions = account.sharing(symbol)
-        before, mark = positions[0].leverage, self.mark(symbol)
-        refusal: Refused | None = None
-        for position in positions:
-            position.leverage = leverage
-            if abs(position.quantity * mark) > position.most_notional:
-                refusal = over_leverage()
-            elif leverage < before and position.isolated and position.quantity:
-                text = "Leverage reduction is not supported in Isolated Margin Mode with open positions."
-                refusal = Refused(-4161, text)
-        if refusal is None and leverage < before and account.free < 0:
-            refusal = Refused(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
-        if refusal is not None:
-            for position in positions:
-                position.leverage = before
-            raise refusal
-        self.tell(account, LeverageNotice(positions[0]))
-
-    def set_isolated(self, account: TradingAccount, symbol: str, isolated: bool) -> None:
-        self.rules(symbol)
-        positions = account.sharing(symbol)
-        if positions[0].isolated is isolated:
-            raise Refused(-4046, "No need to change margin type.")
-        if any(each.symbol == symbol for each in account.open_orders.values()):
-            raise Refused(-4047, "Margin type cannot be changed if there exists open orders.")
-        if any(position.quantity for position in positions):
-            raise Refused(-4048, "Margin type cannot be changed if there exists position.")
-        for position in positions:
-            position.isolated = isolated
-
-    def set_hedged(self, account: TradingAccount, hedged: bool) -> None:
-        """Hedge mode or one-way mode, for all symbols. Leverage and margin type stay."""
-        if account.hedged is hedged:
-            raise Refused(-4059, "No need to change position side.")
-        if account.open_orders or account.open_algos:
-            raise Refused(-4067, "Position side cannot be changed if there exists open orders.")
-        if account.held():
-            raise Refused(-4068, "Position side cannot be changed if there exists position.")
-        account.hedged = hedged
 
     def count_down(self, account: TradingAccount, symbol: str, after_ms: int) -> None:
         """All orders of the symbol are cancelled then, unless asked for again before; zero: not at all."""

@@ -268,7 +268,7 @@ class Private:
         symbol, leverage = form.text("symbol"), form.whole("leverage", 0)
         if not form.has("leverage"):
             raise missing("leverage")
-        self.core.set_leverage(account, symbol, leverage)
+        self.core.settings.set_leverage(account, symbol, leverage)
         most = account.of(symbol)[0].most_notional
         return {"leverage": leverage, "maxNotionalValue": wire.plain(most), "symbol": symbol}
 
@@ -276,7 +276,7 @@ class Private:
         symbol, kind = form.text("symbol"), form.text("marginType")
         if kind not in ("ISOLATED", "CROSSED"):
             raise invalid("marginType")
-        self.core.set_isolated(account, symbol, kind == "ISOLATED")
+        self.core.settings.set_isolated(account, symbol, kind == "ISOLATED")
         return _DONE
 
     def position_mode(self, account: TradingAccount, form: Form) -> Any:
@@ -285,7 +285,7 @@ class Private:
     def set_position_mode(self, account: TradingAccount, form: Form) -> Any:
         if not form.has("dualSidePosition"):
             raise missing("dualSidePosition")
-        self.core.set_hedged(account, form.flag("dualSidePosition"))
+        self.core.settings.set_hedged(account, form.flag("dualSidePosition"))
         return _DONE
 
     def margin_mode(self, account: TradingAccount, form: Form) -> Any:

@@ -185,7 +185,7 @@ def test_a_session_fills_alike(seed: int) -> None:
     both = Both(seed)
     both.go(65_000)
     for symbol in both.ids:
-        both.core.set_leverage(both.account, symbol, 1)  # the largest positions
+        both.core.settings.set_leverage(both.account, symbol, 1)  # the largest positions
     for number in range(400):
         both.go(both.dice.choice([100, 700, 3_000, 9_000]))
         assert both.here == both.there, number

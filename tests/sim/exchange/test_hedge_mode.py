@@ -22,7 +22,7 @@ FREE = FeeParams(maker_pct=D(0), taker_pct=D(0))
 
 def hedged(usd: int = 100_000, **more: Any) -> tuple[Floor, TradingAccount]:
     floor = Floor(usd, **more)
-    floor.core.set_hedged(floor.accounts[0], True)
+    floor.core.settings.set_hedged(floor.accounts[0], True)
     return floor, floor.accounts[0]
 
 
@@ -100,7 +100,7 @@ def test_each_side_takes_its_own_margin_at_the_symbols_leverage() -> None:
     floor, account = hedged(fees=FREE)
     opened(floor, LONG, 1)
     opened(floor, SHORT, 1)
-    floor.core.set_leverage(account, BTC, 10)
+    floor.core.settings.set_leverage(account, BTC, 10)
     mark = D(60_000)
     assert [each.leverage for each in account.of(BTC)] == [10, 10]
     assert account.initial(BTC, Resting()) == 2 * mark / 10
@@ -110,7 +110,7 @@ def test_each_side_takes_its_own_margin_at_the_symbols_leverage() -> None:
 
 def test_each_side_has_the_bound_of_the_leverage_to_itself() -> None:
     floor, account = hedged()
-    floor.core.set_leverage(account, BTC, 125)  # 50,000 USD at most
+    floor.core.settings.set_leverage(account, BTC, 125)  # 50,000 USD at most
     opened(floor, LONG, "0.8")
     opened(floor, SHORT, "0.8")
     for side in (LONG, SHORT):
@@ -118,9 +118,9 @@ def test_each_side_has_the_bound_of_the_leverage_to_itself() -> None:
             opened(floor, side, "0.1")
         assert refused.value.code == -2027
     floor.mark(BTC, 70_000)
-    floor.core.set_leverage(account, BTC, 50)
+    floor.core.settings.set_leverage(account, BTC, 50)
     with pytest.raises(Refused) as refused:
-        floor.core.set_leverage(account, BTC, 125)
+        floor.core.settings.set_leverage(account, BTC, 125)
     assert refused.value.code == -2027 and [each.leverage for each in account.of(BTC)] == [50, 50]
 
 
@@ -136,15 +136,15 @@ def test_a_stop_that_closes_may_be_as_small_as_it_wants() -> None:
 def test_leverage_and_margin_type_outlive_the_mode() -> None:
     floor = Floor()
     account = floor.accounts[0]
-    floor.core.set_leverage(account, BTC, 7)
-    floor.core.set_hedged(account, True)
+    floor.core.settings.set_leverage(account, BTC, 7)
+    floor.core.settings.set_hedged(account, True)
     assert [each.leverage for each in account.of(BTC)] == [7, 7]
-    floor.core.set_isolated(account, BTC, True)
-    floor.core.set_leverage(account, BTC, 9)
-    floor.core.set_hedged(account, False)
+    floor.core.settings.set_isolated(account, BTC, True)
+    floor.core.settings.set_leverage(account, BTC, 9)
+    floor.core.settings.set_hedged(account, False)
     assert [(each.side, each.leverage, each.isolated) for each in account.of(BTC)] == [(BOTH, 9, True)]
-    floor.core.set_leverage(account, BTC, 11)
-    floor.core.set_hedged(account, True)
+    floor.core.settings.set_leverage(account, BTC, 11)
+    floor.core.settings.set_hedged(account, True)
     assert [(each.side, each.leverage) for each in account.of(BTC)] == [(LONG, 11), (SHORT, 11)]
 
 
@@ -154,7 +154,7 @@ def test_the_mode_changes_only_where_nothing_is_open() -> None:
 
     def refusal(hedged: bool) -> int:
         with pytest.raises(Refused) as refused:
-            core.set_hedged(account, hedged)
+            core.settings.set_hedged(account, hedged)
         return refused.value.code
 
     assert refusal(True) == -4059
@@ -167,7 +167,7 @@ def test_the_mode_changes_only_where_nothing_is_open() -> None:
     opened(floor, SHORT, 1)
     assert refusal(False) == -4068
     closed(floor, SHORT, 1)
-    core.set_hedged(account, False)
+    core.settings.set_hedged(account, False)
     assert not account.hedged
 
 
@@ -210,7 +210,7 @@ def test_funding_is_paid_for_one_side_and_earned_for_the_other() -> None:
 def test_at_the_liquidation_price_equity_is_what_must_be_kept(long: str, short: str, usd: int) -> None:
     """Not told by the formula: from what the account has and needs at that mark."""
     floor, account = hedged(usd, fees=FREE)
-    floor.core.set_leverage(account, BTC, 50)
+    floor.core.settings.set_leverage(account, BTC, 50)
     opened(floor, LONG, long)
     opened(floor, SHORT, short)
     prices = {account.liquidation_price(each) for each in account.held()}
@@ -223,7 +223,7 @@ def test_at_the_liquidation_price_equity_is_what_must_be_kept(long: str, short: 
 
 def test_a_long_that_its_short_carries_down_to_zero_has_no_liquidation_price() -> None:
     floor, account = hedged(6_000, fees=FREE)
-    floor.core.set_leverage(account, BTC, 50)
+    floor.core.settings.set_leverage(account, BTC, 50)
     opened(floor, LONG, 1)
     opened(floor, SHORT, "0.95")
     assert [account.liquidation_price(each) for each in account.held()] == [0, 0]
@@ -231,7 +231,7 @@ def test_a_long_that_its_short_carries_down_to_zero_has_no_liquidation_price() -
 
 def test_a_perfect_hedge_is_liquidated_by_its_maintenance_margin_alone() -> None:
     floor, account = hedged(1_000, fees=FREE)
-    floor.core.set_leverage(account, BTC, 125)
+    floor.core.settings.set_leverage(account, BTC, 125)
     opened(floor, LONG, "0.5")
     opened(floor, SHORT, "0.5")
     price = account.liquidation_price(account.held()[0])
@@ -253,7 +253,7 @@ def test_a_side_alone_has_the_price_it_would_have_in_one_way_mode() -> None:
 
 def test_liquidation_takes_both_sides_and_the_books_balance() -> None:
     floor, account = hedged(3_000)
-    floor.core.set_leverage(account, BTC, 50)
+    floor.core.settings.set_leverage(account, BTC, 50)
     opened(floor, LONG, 1)
     opened(floor, SHORT, "0.2")
     floor.told.clear()
@@ -271,7 +271,7 @@ def test_liquidation_takes_both_sides_and_the_books_balance() -> None:
 
 def test_an_isolated_side_goes_alone() -> None:
     floor, account = hedged(fees=FREE)
-    floor.core.set_isolated(account, BTC, True)
+    floor.core.settings.set_isolated(account, BTC, True)
     opened(floor, LONG, 1)
     opened(floor, SHORT, 1)
     assert [each.margin for each in account.of(BTC)] == [D("3000.05"), D("2999.95")]

@@ -29,7 +29,7 @@ class Sessions(RuleBasedStateMachine):
 
     def hedge(self) -> None:
         """The last account is in hedge mode."""
-        self.floor.core.set_hedged(self.floor.accounts[-1], True)
+        self.floor.core.settings.set_hedged(self.floor.accounts[-1], True)
 
     def sided(self, of: int, leg: PositionSide, more: dict[str, Any]) -> dict[str, Any]:
         """What an order says about its position, as the account's mode wants it."""
@@ -115,8 +115,8 @@ class Sessions(RuleBasedStateMachine):
 
     def adjust_(self, of: int, symbol: str, leverage: int, isolated: bool) -> None:
         account = self.floor.accounts[of]
-        self.attempt(self.floor.core.set_leverage, account, symbol, leverage)
-        self.attempt(self.floor.core.set_isolated, account, symbol, isolated)
+        self.attempt(self.floor.core.settings.set_leverage, account, symbol, leverage)
+        self.attempt(self.floor.core.settings.set_isolated, account, symbol, isolated)
 
     @rule(
         symbol=SYMBOLS,

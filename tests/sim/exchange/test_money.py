@@ -87,9 +87,9 @@ def test_the_liquidation_price_is_the_published_one_and_is_where_it_happens(
     floor = Floor(usd="100000" if isolated else exactly(case["WB"]), accounts=1, fees=FREE)
     account, long = floor.accounts[0], case["side"] > 0
     at(floor, case["EP"] - 0.1 if long else case["EP"])
-    floor.core.set_leverage(account, BTC, 10)
+    floor.core.settings.set_leverage(account, BTC, 10)
     if isolated:
-        floor.core.set_isolated(account, BTC, True)
+        floor.core.settings.set_isolated(account, BTC, True)
     floor.order(0, "buy" if long else "sell", case["Q"])
     position = account.position(BTC)
     if isolated:
@@ -152,7 +152,7 @@ def test_parts_of_a_position_realise_what_the_whole_earned() -> None:
 def test_an_isolated_position_risks_its_own_margin_only() -> None:
     floor = Floor(fees=FREE)
     account = floor.accounts[0]
-    floor.core.set_isolated(account, BTC, True)
+    floor.core.settings.set_isolated(account, BTC, True)
     at(floor, 60_000)
     floor.order(0, "sell", 1)  # at 60,000
     assert account.position(BTC).margin == 3_000 and account.cross_wallet == account.available == 97_000
@@ -214,8 +214,8 @@ def test_what_the_book_does_not_take_the_fund_does_as_long_as_it_can() -> None:
 def test_without_a_fund_the_other_side_is_deleveraged_the_most_leveraged_winner_first() -> None:
     floor = Floor(usd=10_000, accounts=3, fund=0)
     long, low, high = floor.accounts
-    floor.core.set_leverage(low, BTC, 10)
-    floor.core.set_leverage(high, BTC, 50)
+    floor.core.settings.set_leverage(low, BTC, 10)
+    floor.core.settings.set_leverage(high, BTC, 50)
     long.deposit(floor.ms, D(-6_900))
     at(floor, 60_000)
     floor.order(0, "buy", 1)
@@ -247,7 +247,7 @@ def test_the_account_tells_what_is_free() -> None:
 def test_an_isolated_position_pays_and_gets_its_funding_itself() -> None:
     floor = Floor(fees=FREE)
     account = floor.accounts[0]
-    floor.core.set_isolated(account, BTC, True)
+    floor.core.settings.set_isolated(account, BTC, True)
     at(floor, 60_000)
     floor.order(0, "sell", 1)
     floor.mark(BTC, 60_000, 0.001, START_MS + 1_000)

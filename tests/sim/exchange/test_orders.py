@@ -198,13 +198,13 @@ def test_margin_and_leverage_bound_what_can_be_held() -> None:
     floor.order(0, "sell", 19, 60_100)  # the worse side counts, not both
     assert account.available == 60_000 - max(19 * D(59_999), 19 * D(60_100)) / 20
     core.cancel_all(account, BTC)
-    core.set_leverage(account, BTC, 125)
+    core.settings.set_leverage(account, BTC, 125)
     assert refusal(floor.order, 0, "buy", 1, 60_000) == -2027  # 50,000 USD at most
-    assert refusal(core.set_leverage, account, BTC, 126) == -4028
+    assert refusal(core.settings.set_leverage, account, BTC, 126) == -4028
     floor.order(0, "buy", "0.8")
     floor.mark(BTC, 63_000)
-    assert refusal(core.set_leverage, account, BTC, 125) == -2027
-    assert refusal(core.set_isolated, account, BTC, True) == -4048
+    assert refusal(core.settings.set_leverage, account, BTC, 125) == -2027
+    assert refusal(core.settings.set_isolated, account, BTC, True) == -4048
 
 
 def test_client_ids_are_unique_among_open_orders() -> None:
