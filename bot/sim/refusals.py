@@ -14,6 +14,13 @@ class Refused(Exception):
         self.code, self.msg, self.status = code, msg, status
 
 
+class NotKnown(Refused):
+    """The exchange itself does not know, or not yet: a tape need not tell of everything."""
+
+    def __init__(self) -> None:
+        super().__init__(-1001, "Internal error; unable to process your request. Please try again.", 500)
+
+
 def missing(name: str) -> Refused:
     return Refused(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 

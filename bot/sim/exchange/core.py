@@ -40,6 +40,7 @@ from bot.sim.exchange.position import Position
 from bot.sim.exchange.records import NEVER_MS, AlgoRecord, Kind, NewOrder, OrderRecord, PriceMatch, Tif, TradeRecord
 from bot.sim.exchange.settings import AccountSettings
 from bot.sim.refusals import (
+    NotKnown,
     Refused,
     bad_symbol,
     invalid,
@@ -114,10 +115,10 @@ class ExchangeCore:
         return account
 
     def mark(self, symbol: str) -> Decimal:
-        """Raises Refused where there is none yet."""
+        """Raises NotKnown."""
         mark = self.views[symbol].mark
         if mark is None:
-            raise Refused(-1001, "Internal error; unable to process your request. Please try again.", 500)
+            raise NotKnown
         return exact(mark)
 
     def rules(self, symbol: str) -> Instrument:

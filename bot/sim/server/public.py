@@ -6,6 +6,7 @@ Each call is a function of the exchange's state and a checked query; nothing her
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from bot.domain.values import Side
 from bot.sim.exchange.core import ExchangeCore
-from bot.sim.refusals import Refused, bad_symbol
+from bot.sim.refusals import NotKnown, Refused, bad_symbol
 from bot.sim.scenario import Coin
 from bot.sim.server import public_wire as wire
 from bot.sim.server.limits import Limits, answer, refusal
@@ -257,9 +258,14 @@ class Public:
         return self.market.books[coin.symbol]
 
     def _one_or_all(self, query: Query, one: Callable[[Coin], dict[str, Any]]) -> Any:
+        """Of all, those that there is something to tell of."""
         if query.has("symbol"):
             return one(self._coin(query))
-        return [one(coin) for coin in self._listed()]
+        rows = []
+        for coin in self._listed():
+            with suppress(NotKnown):
+                rows.append(one(coin))
+        return rows
 
 
 def _span(query: Query, rows: Iterable[T], at_ms: Callable[[T], int], limit: int) -> list[T]:

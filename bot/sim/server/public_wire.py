@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bot.domain.instrument import Instrument
 from bot.sim.events import Rung, Trade
-from bot.sim.refusals import Refused
+from bot.sim.refusals import NotKnown
 from bot.sim.scenario import Coin
 from bot.sim.server.kline import Kline
 from bot.sim.server.past import Past, Sample
@@ -31,9 +31,9 @@ ORDER_TYPES = ("LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PR
 
 
 def known(value: T | None) -> T:
-    """A tape may not tell of everything, or not yet. Raises Refused."""
+    """Raises NotKnown."""
     if value is None:
-        raise Refused(-1001, "Internal error; unable to process your request. Please try again.", 500)
+        raise NotKnown
     return value
 
 

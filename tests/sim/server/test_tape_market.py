@@ -129,6 +129,8 @@ async def test_before_its_first_book_the_exchange_has_nothing_to_tell() -> None:
             if on.market.books["BTCUSDT"].trade is None or path == "premiumIndex":
                 status, body, _ = await on.ask(f"/fapi/v1/{path}", symbol="BTCUSDT")
                 assert (status, body.get("code")) in ((500, -1001), (200, None)), path
+                rows = await on.get(f"/fapi/v1/{path}")
+                assert len(rows) == (status == 200), "of all: what is not known is left out"
         status, body, _ = await call(on, "GET", "/fapi/v2/balance")
         assert status == 200
 
