@@ -42,7 +42,9 @@ class Form(Query):
         if text is None:
             return None
         try:
-            value = Decimal(text) if len(text) <= _LONGEST_NUMBER and "_" not in text else Decimal("NaN")
+            value = (
+                Decimal(text) if len(text) <= _LONGEST_NUMBER and text.isascii() and "_" not in text else Decimal("NaN")
+            )
         except InvalidOperation:
             value = Decimal("NaN")
         if not value.is_finite() or abs(value) >= 10**15 or (value and value.adjusted() < -18):

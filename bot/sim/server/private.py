@@ -359,7 +359,9 @@ def _algo_named(form: Form) -> tuple[int | None, str | None]:
 
 
 def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, str) and value.isdigit())):
+    if isinstance(value, bool) or not (
+        isinstance(value, int) or (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18)
+    ):
         raise invalid(name)
     return int(value)
 

@@ -278,3 +278,14 @@ async def test_every_call_answers_or_refuses_whatever_it_is_sent() -> None:
             assert answer.status == 400
         status, body, _ = await call(on, "GET", "/fapi/v1/order?symbol=BTCUSDT&x=1&x", symbol="BTCUSDT")
         assert body["code"] in (-1101, -1022)
+
+
+async def test_digits_that_are_none_are_refused() -> None:
+    async with bench() as on:
+        for odd in ("\u00b2", "\u0663", "9" * 5000):
+            listed = f'["{odd}"]'
+            status, body, _ = await call(on, "DELETE", "/fapi/v1/batchOrders", symbol="BTCUSDT", orderIdList=listed)
+            assert (status, body["code"]) == (400, -1130)
+        row = {**LIMIT, "quantity": "\uff10.1", "price": near(on, 0)}
+        status, body, _ = await call(on, "POST", ORDER, **row)
+        assert (status, body["code"]) == (400, -1100)
