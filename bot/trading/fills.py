@@ -256,7 +256,9 @@ class Matching:
         bid, ask = market.bid, market.ask
         if not market.usable or bid is None or ask is None:
             return reports
-        for work, limit, level in self._limits(instrument):
+        for work, limit, level in sorted(self._limits(instrument), key=_first_reached):
+            if self._find(work.order) is not work:  # one before it in this book met it
+                continue
             if work.queue is None:
                 reports += self._arrive(work, market)
                 continue
@@ -361,8 +363,8 @@ class Matching:
     def _wanted(self, work: _Working) -> Decimal:
         """How much the order may still fill. Never more than is open if it may only reduce (invariant I5)."""
         if work.order.close_position:
-            return _reducible(work.order, work.owner)
-        return min(work.remaining, _reducible(work.order, work.owner)) if work.order.reduce_only else work.remaining
+            return reducible(work.order, work.owner)
+        return min(work.remaining, reducible(work.order, work.owner)) if work.order.reduce_only else work.remaining
 
     def _fill(self, work: _Working, price: Decimal, quantity: Decimal, *, maker: bool) -> Fill:
         order = work.order
@@ -424,7 +426,7 @@ class Matching:
         reached = [
             each for each in self._limits(instrument) if (price >= each[2] if each[0].sells else price <= each[2])
         ]
-        return sorted(reached, key=lambda each: each[2] if each[0].sells else -each[2])
+        return sorted(reached, key=_first_reached)
 
     def _limits(self, instrument: str) -> list[tuple[_Working, Decimal, float]]:
         """Resting limits with their price, for orders and for comparing; the older ones first."""
@@ -442,7 +444,7 @@ class Matching:
         refusal = price_refusal(order, rules) or size_refusal(order, rules, market.mark)
         if refusal:
             return refusal
-        if (order.reduce_only or order.close_position) and _reducible(order, owner) == 0:
+        if (order.reduce_only or order.close_position) and reducible(order, owner) == 0:
             return NOTHING_TO_REDUCE
         return market_refusal(order, market)
 
@@ -457,9 +459,14 @@ def _update(order: Order, status: OrderStatus, reason: str = "", command: str = 
     )
 
 
-def _reducible(order: Order, owner: Owner) -> Decimal:
+def reducible(order: Order, owner: Owner) -> Decimal:
     position = owner.quantity(order.instrument)
     return max(_ZERO, position if order.side is Side.SELL else -position)
+
+
+def _first_reached(limit: tuple[_Working, Decimal, float]) -> float:
+    """By the best price of its side; the older ones stay in front."""
+    return limit[2] if limit[0].sells else -limit[2]
 
 
 def _beyond(side: Side, limit: Decimal, price: Decimal) -> bool:

@@ -115,7 +115,9 @@ class TradingAccount:
         self.booked: deque[Booked] = deque()  # fills whose reports have not been read yet
         self.countdowns: dict[str, int] = {}  # when all orders of a symbol are cancelled, ms
         self.liquidating = False
-        self.called = False  # a margin call was made and the danger is not over
+        self.called: set[tuple[str, PositionSide] | None] = (
+            set()
+        )  # margin calls whose danger is not over; None: of cross margin
 
     def deposit(self, ms: int, usd: Decimal) -> None:
         self.ledger.enter(ms, Income.TRANSFER, usd, info="TRANSFER")

@@ -86,6 +86,10 @@ class AlgoOrders:
 
     def cancel_all(self, account: TradingAccount, symbol: str) -> None:
         self._core.rules(symbol)
+        self.withdraw(account, symbol)
+
+    def withdraw(self, account: TradingAccount, symbol: str) -> None:
+        """The exchange cancels them, of a delisted symbol too."""
         for algo in [each for each in account.open_algos.values() if each.asked.symbol == symbol]:
             self.end(algo, "CANCELED")
 

@@ -101,6 +101,7 @@ class ExchangeCore:
         self.on_forced: list[Callable[[Print], None]] = []  # the same, of liquidations as a whole
         self._live: dict[str, OrderRecord] = {}  # by the matching's id
         self._funding: dict[str, Mark] = {}
+        self._settled_ms: dict[str, int] = {}  # which funding was paid last
         self._number = FIRST_ORDER
         self._deadline_ms = NEVER_MS  # nothing ends by time before
         self.algos = AlgoOrders(self)
@@ -163,12 +164,11 @@ class ExchangeCore:
         record = self._record(account, asked, algo)
         order = self.order_of(record)
         leg = account.legs[asked.position_side]
-        if asked.tif is Tif.FOK and self.matching.fillable(order, view, leg) < asked.quantity:
+        if asked.tif is Tif.FOK and self.matching.fillable(order, view, leg, asked.self_trade) < asked.quantity:
             raise not_at_once()
         reports = self.matching.place_with(order, view, leg, asked.self_trade)
-        first = reports[0]
-        if isinstance(first, OrderUpdate) and first.status is OrderStatus.REJECTED:
-            raise _refusal(first.reason)
+        if (reason := _rejected(reports[0])) is not None:
+            raise _refusal(reason)
         account.remember(record)
         self._live[order.client_order_id] = record
         if record.good_till_ms:
@@ -241,7 +241,10 @@ class ExchangeCore:
         self._live[order.client_order_id] = record
         account.open_orders[record.order_id] = record
         leg = account.legs[asked.position_side]
-        self.take(self.matching.place_with(order, self.views[asked.symbol], leg, asked.self_trade)[1:])
+        reports = self.matching.place_with(order, self.views[asked.symbol], leg, asked.self_trade)
+        if _rejected(reports[0]) is not None:  # there is no book
+            self._ended(record, "EXPIRED")
+        self.take(reports[1:])
         return record
 
     def fill_by_force(self, account: TradingAccount, asked: NewOrder, execution: str) -> None:
@@ -280,6 +283,10 @@ class ExchangeCore:
 
     def cancel_all(self, account: TradingAccount, symbol: str) -> None:
         self.rules(symbol)
+        self.withdraw(account, symbol)
+
+    def withdraw(self, account: TradingAccount, symbol: str) -> None:
+        """The exchange cancels them, of a delisted symbol too."""
         self.at(self.now_ms())
         for order in [each for each in account.open_orders.values() if each.symbol == symbol]:
             self.take(self.matching.cancel(self.order_of(order)))
@@ -322,9 +329,9 @@ class ExchangeCore:
         order.quantity, order.price = quantity, price
         reports = self.matching.amend(self.order_of(order), self.views[symbol])
         first = reports[0]
-        if isinstance(first, OrderUpdate) and first.status is OrderStatus.REJECTED:
+        if (reason := _rejected(first)) is not None:
             order.quantity, order.price = old
-            raise _refusal(first.reason)
+            raise _refusal(reason)
         order.modified += 1
         order.price_match = price_match
         order.update_ms = self.now_ms()
@@ -378,7 +385,10 @@ class ExchangeCore:
         symbol = event.symbol
         self.at(event.ms)
         before = self._funding.get(symbol)
-        if before is not None and 0 < before.funding_ms <= event.ms:  # 0: a tape does not know
+        if (
+            before is not None and self._settled_ms.get(symbol, 0) < before.funding_ms <= event.ms
+        ):  # 0: a tape does not know
+            self._settled_ms[symbol] = before.funding_ms  # some marks after it may still name it
             self._settle(symbol, before.funding_ms, exact(before.rate))
         self._funding[symbol] = event
         self.algos.release(symbol, event.ms)
@@ -402,7 +412,7 @@ class ExchangeCore:
         for account in self.accounts.values():
             for symbol in [symbol for symbol, due_ms in account.countdowns.items() if due_ms <= ms]:
                 del account.countdowns[symbol]
-                self.cancel_all(account, symbol)
+                self.withdraw(account, symbol)
             for order in [each for each in account.open_orders.values() if 0 < each.good_till_ms <= ms]:
                 self.take(self.matching.cancel(self.order_of(order)), ended="EXPIRED")
             for algo in [each for each in account.open_algos.values() if each.ends_ms <= ms]:
@@ -490,6 +500,11 @@ def money(
 ) -> MoneyNotice:
     """As it is now."""
     return MoneyNotice(reason, account.wallet, account.cross_wallet, tuple(map(replace, positions)), change)
+
+
+def _rejected(first: OrderReport) -> str | None:
+    """Why, if the matching did not take the order."""
+    return first.reason if isinstance(first, OrderUpdate) and first.status is OrderStatus.REJECTED else None
 
 
 def _refusal(reason: str) -> Refused:

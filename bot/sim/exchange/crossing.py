@@ -18,7 +18,7 @@ from bot.domain.ports import PriceView
 from bot.domain.values import Side
 from bot.sim.exchange.account import Leg
 from bot.sim.exchange.records import SelfTrade
-from bot.trading.fills import Matching, Owner, _Working
+from bot.trading.fills import Matching, Owner, _Working, reducible
 from bot.trading.order_rules import beyond_limit
 
 SELF_TRADE = "self-trade prevention"
@@ -51,26 +51,39 @@ def _same_account(one: Owner, other: Owner) -> bool:
 class Crossing(Matching):
     """`place_with` says with each order what is to become of it where it would meet one of its own account."""
 
-    _self_trade = SelfTrade.EXPIRE_MAKER
     _printed: Decimal | None = None  # the price of the market's trade that is looked at
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.prints: deque[Print] = deque()
+        self._self_trades: dict[str, SelfTrade] = {}  # by working order
 
     def place_with(self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade) -> list[OrderReport]:
-        self._self_trade = self_trade
+        self._self_trades[order.client_order_id] = self_trade
         return self.place(order, market, owner)
 
-    def fillable(self, order: Order, market: PriceView, owner: Owner) -> Decimal:
-        """How much of it could be taken at once, within its limit."""
+    def fillable(self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade) -> Decimal:
+        """How much of it could be taken at once, within its limit; never too much."""
         total = _ZERO
+        given: dict[Owner, Decimal] = {}  # by those who rest, who may reduce by so much less
         for level in self._levels(order, market):
             if beyond_limit(order, level.price) or total >= order.quantity:
                 break
-            others = (work for work in level.resting if not _same_account(work.owner, owner))
-            total += max(_ZERO, level.free) + sum((self._wanted(work) for work in others), _ZERO)
+            own = any(_same_account(work.owner, owner) for work in level.resting)
+            if own and self_trade in (SelfTrade.EXPIRE_TAKER, SelfTrade.EXPIRE_BOTH):
+                break
+            total += max(_ZERO, level.free)
+            for work in level.resting:
+                if not _same_account(work.owner, owner):
+                    before = given.get(work.owner, _ZERO)
+                    gives = max(_ZERO, min(work.remaining, self._wanted_after(work, before)))
+                    given[work.owner] = before + gives
+                    total += gives
         return total
+
+    def _wanted_after(self, work: _Working, given: Decimal) -> Decimal:
+        """What it may still fill once its owner has traded so much on its side."""
+        return reducible(work.order, work.owner) - given if work.order.reduce_only else work.remaining
 
     def remaining(self, instrument: str, client_order_id: str) -> Decimal | None:
         """What is left of a working order; None where there is none."""
@@ -138,8 +151,9 @@ class Crossing(Matching):
                 yield self._from_book(work, level, ahead)
             if self._wanted(work) == 0:
                 break
-            if _same_account(maker.owner, work.owner) and self._self_trade is not SelfTrade.NONE:
-                yield from self._prevent(work, maker)
+            said = self._self_trades[work.order.client_order_id]
+            if _same_account(maker.owner, work.owner) and said is not SelfTrade.NONE:
+                yield from self._prevent(work, maker, said)
                 if self._find(work.order) is None:
                     return
                 continue
@@ -165,11 +179,15 @@ class Crossing(Matching):
         if self._find(maker.order):
             yield from self._closing(maker, [])
 
-    def _prevent(self, work: _Working, maker: _Working) -> Iterator[OrderReport]:
-        if self._self_trade is not SelfTrade.EXPIRE_TAKER:
+    def _prevent(self, work: _Working, maker: _Working, said: SelfTrade) -> Iterator[OrderReport]:
+        if said is not SelfTrade.EXPIRE_TAKER:
             yield self._finish(maker, OrderStatus.EXPIRED, SELF_TRADE, "")
-        if self._self_trade is not SelfTrade.EXPIRE_MAKER:
+        if said is not SelfTrade.EXPIRE_MAKER:
             yield self._finish(work, OrderStatus.EXPIRED, SELF_TRADE, "")
+
+    def _forget(self, client_order_id: str) -> None:
+        super()._forget(client_order_id)
+        self._self_trades.pop(client_order_id, None)
 
     # --- who is there ----------------------------------------------------------------------------------------------
 

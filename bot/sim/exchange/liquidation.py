@@ -36,6 +36,8 @@ class Liquidator:
             for position in account.held():
                 if position.symbol == symbol and position.quantity:  # the one before may have taken it along
                     self._look_at(account, position)
+            if account.wallet < 0 and not account.held():  # it closed by itself, below its bankruptcy price
+                self._clear(account, symbol, account.wallet)
 
     def _look_at(self, account: TradingAccount, position: Position) -> None:
         mark = account.marks(position.symbol)
@@ -44,12 +46,14 @@ class Liquidator:
         else:
             equity = account.cross_wallet + account.unrealised(isolated=False)
             needed = account.maintenance(isolated=False)
+        of = (position.symbol, position.side) if position.isolated else None
         if equity <= needed:
+            account.called.discard(of)
             self._liquidate(account, position)
         elif needed < CALL_AT * equity:
-            account.called = False
-        elif not account.called:
-            account.called = True
+            account.called.discard(of)
+        elif of not in account.called:
+            account.called.add(of)
             crossed = tuple(each for each in account.held() if not each.isolated)
             said = MarginCall(None, (position,)) if position.isolated else MarginCall(account.cross_wallet, crossed)
             self._core.tell(account, said)
@@ -58,12 +62,12 @@ class Liquidator:
         isolated = position.isolated
         positions = [position] if isolated else [each for each in account.held() if not each.isolated]
         account.liquidating = True
-        for symbol in {each.symbol for each in account.open_orders.values()} | {
-            each.asked.symbol for each in account.open_algos.values()
-        }:
+        ordered = {each.symbol for each in account.open_orders.values()}
+        ordered |= {each.asked.symbol for each in account.open_algos.values()}
+        for symbol in sorted(ordered):  # in the same order in every process
             if not isolated or symbol == position.symbol:
-                self._core.cancel_all(account, symbol)
-                self._core.algos.cancel_all(account, symbol)
+                self._core.withdraw(account, symbol)
+                self._core.algos.withdraw(account, symbol)
         for each in positions:
             self._close(account, each)
         account.liquidating = False
@@ -74,7 +78,8 @@ class Liquidator:
         core, symbol, isolated = self._core, position.symbol, position.isolated
         price = self._bankruptcy_price(account, position)
         margin, wallet = position.margin, account.wallet
-        forced = core.force(account, _closing(position, price, f"autoclose-{core.now_ms()}-{symbol}"))
+        most = min(abs(position.quantity), core.instruments[symbol].max_quantity)
+        forced = core.force(account, _closing(position, price, f"autoclose-{core.now_ms()}-{symbol}", most))
         if forced.filled:
             core.publish(core.on_forced, Print(symbol, forced.average, forced.filled, forced.buys))
         notional, left = forced.cost, abs(position.quantity)
