@@ -201,13 +201,14 @@ class TradingAccount:
         return sum((self.initial_of(position, resting) for position in self.of(symbol)), _ZERO)
 
     def initial_of(self, position: Position, resting: Resting) -> Decimal:
-        """What the worse side could come to; in hedge mode each side by itself."""
+        return self.largest(position, resting) / position.leverage
+
+    def largest(self, position: Position, resting: Resting) -> Decimal:
+        """Quote coin that the position could come to with these orders, on its worse side; in hedge mode each side by itself."""
         value = position.quantity * self.marks(position.symbol)
         if position.side is PositionSide.BOTH:
-            worst = max(abs(value + resting.bids), abs(value - resting.asks), abs(value))
-        else:
-            worst = abs(value) + (resting.bids if position.side is PositionSide.LONG else resting.asks)
-        return worst / position.leverage
+            return max(abs(value + resting.bids), abs(value - resting.asks), abs(value))
+        return abs(value) + (resting.bids if position.side is PositionSide.LONG else resting.asks)
 
     @property
     def available(self) -> Decimal:

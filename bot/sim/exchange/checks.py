@@ -9,6 +9,7 @@ import re
 from decimal import Decimal
 
 from bot.domain.instrument import Instrument
+from bot.domain.ports import PriceView
 from bot.sim.exchange.account import Resting, TradingAccount
 from bot.sim.exchange.records import Kind, NewOrder, OrderRecord, PositionSide, PriceMatch, Tif
 from bot.sim.refusals import (
@@ -134,6 +135,15 @@ def check_band(buys: bool, price: Decimal, mark: Decimal, rules: Instrument) -> 
         raise Refused(-4016, f"Limit price can't be higher than {top.quantize(rules.tick)}.")
     if not buys and price < bottom:
         raise Refused(-4024, f"Limit price can't be lower than {bottom.quantize(rules.tick)}.")
+
+
+def market_bound(asked: NewOrder, view: PriceView, mark: Decimal) -> Decimal:
+    """The worst price that a market order takes. Raises Refused where the best one is beyond it."""
+    bound = mark * (1 + (PERCENT_PRICE if asked.buys else -PERCENT_PRICE))
+    best = view.ask if asked.buys else view.bid
+    if best is not None and (best > bound if asked.buys else best < bound):
+        raise Refused(-4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit")
+    return bound
 
 
 def check_account(account: TradingAccount, asked: NewOrder) -> None:

@@ -27,6 +27,7 @@ from bot.sim.exchange.checks import (
     check_price,
     check_quantity,
     check_side,
+    market_bound,
 )
 from bot.sim.exchange.crossing import SELF_TRADE, Crossing, Print
 from bot.sim.exchange.ledger import Income
@@ -166,7 +167,8 @@ class ExchangeCore:
         leg = account.legs[asked.position_side]
         if asked.tif is Tif.FOK and self.matching.fillable(order, view, leg, asked.self_trade) < asked.quantity:
             raise not_at_once()
-        reports = self.matching.place_with(order, view, leg, asked.self_trade)
+        bound = market_bound(asked, view, mark) if price is None else None
+        reports = self.matching.place_with(order, view, leg, asked.self_trade, bound)
         if (reason := _rejected(reports[0])) is not None:
             raise _refusal(reason)
         account.remember(record)
@@ -207,10 +209,12 @@ class ExchangeCore:
         self._number += 1  # also of one that is refused
         now_ms, number = self.now_ms(), self._number
         kind = _PLAIN.get(asked.kind, Kind.MARKET) if asked.kind.conditional else asked.kind
+        known = account.by_client.get(asked.client_id)
+        taken = known is not None and known.open  # by another, since a conditional order was placed
         return OrderRecord(
             account=account,
             order_id=number,
-            client_id=asked.client_id or f"sim{number}",
+            client_id=f"sim{number}" if taken or not asked.client_id else asked.client_id,
             symbol=asked.symbol,
             buys=asked.buys,
             position_side=asked.position_side,

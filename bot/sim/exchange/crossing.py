@@ -57,9 +57,14 @@ class Crossing(Matching):
         super().__init__(*args, **more)
         self.prints: deque[Print] = deque()
         self._self_trades: dict[str, SelfTrade] = {}  # by working order
+        self._bounds: dict[str, Decimal] = {}  # beyond which a market order takes nothing, by working order
 
-    def place_with(self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade) -> list[OrderReport]:
+    def place_with(
+        self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade, bound: Decimal | None = None
+    ) -> list[OrderReport]:
         self._self_trades[order.client_order_id] = self_trade
+        if bound is not None:
+            self._bounds[order.client_order_id] = bound
         return self.place(order, market, owner)
 
     def fillable(self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade) -> Decimal:
@@ -131,11 +136,14 @@ class Crossing(Matching):
         )
 
     def _walk(self, work: _Working, market: PriceView, as_maker_at: Decimal | None = None) -> Iterator[OrderReport]:
-        if as_maker_at is not None or not market.usable or not self._opposite(work.order):
+        if as_maker_at is not None or not market.usable:
             yield from super()._walk(work, market, as_maker_at)
             return
+        bound = self._bounds.get(work.order.client_order_id)
         for level in self._levels(work.order, market):
             if self._wanted(work) == 0 or beyond_limit(work.order, level.price):
+                return
+            if bound is not None and (level.price < bound if work.sells else level.price > bound):
                 return
             yield from self._walk_level(work, level)
             if self._find(work.order) is None and not work.liquidation:  # expired against its own account
@@ -188,6 +196,7 @@ class Crossing(Matching):
     def _forget(self, client_order_id: str) -> None:
         super()._forget(client_order_id)
         self._self_trades.pop(client_order_id, None)
+        self._bounds.pop(client_order_id, None)
 
     # --- who is there ----------------------------------------------------------------------------------------------
 

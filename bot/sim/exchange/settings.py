@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from bot.sim.exchange.account import TradingAccount
+from bot.sim.exchange.account import Resting, TradingAccount
 from bot.sim.exchange.notices import LeverageNotice
 from bot.sim.exchange.position import Position
 from bot.sim.refusals import Refused, over_leverage
@@ -24,11 +23,12 @@ class AccountSettings:
         self._core.rules(symbol)
         if not 1 <= leverage <= MOST_LEVERAGE:
             raise Refused(-4028, f"Leverage {leverage} is not valid")
-        positions, mark = account.sharing(symbol), self._core.mark(symbol)
+        positions, own = account.sharing(symbol), account.resting().get(symbol, Resting())
+        self._core.mark(symbol)  # raises before anything is changed
         before = positions[0].leverage
         for position in positions:
             position.leverage = leverage
-        refusal = _cannot_carry(account, positions, mark, before)
+        refusal = _cannot_carry(account, positions, own, before)
         if refusal is not None:
             for position in positions:
                 position.leverage = before
@@ -58,10 +58,11 @@ class AccountSettings:
         account.hedged = hedged
 
 
-def _cannot_carry(account: TradingAccount, positions: list[Position], mark: Decimal, before: int) -> Refused | None:
+def _cannot_carry(account: TradingAccount, positions: list[Position], own: Resting, before: int) -> Refused | None:
     """Why the leverage that they have now is not for this account."""
     less = positions[0].leverage < before
-    if any(abs(position.quantity * mark) > position.most_notional for position in positions):
+    active = account.of(positions[0].symbol)
+    if any(account.largest(position, own) > position.most_notional for position in active):
         return over_leverage()
     if less and any(position.isolated and position.quantity for position in positions):
         return Refused(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")

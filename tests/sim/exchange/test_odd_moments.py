@@ -8,7 +8,7 @@ import pytest
 
 from bot.sim.exchange.ledger import Income
 from bot.sim.exchange.notices import MarginCall
-from bot.sim.exchange.records import PositionSide, SelfTrade, Tif
+from bot.sim.exchange.records import Kind, PositionSide, SelfTrade, Tif
 from bot.sim.refusals import Refused
 from tests.sim.exchange.floor import BTC, ETH, Floor, check_books
 
@@ -179,11 +179,65 @@ def test_who_closes_below_bankruptcy_is_left_with_nothing_and_owes_nothing() -> 
     account, fund_usd = floor.accounts[0], floor.liquidator.fund_usd
     floor.core.settings.set_leverage(account, BTC, 100)
     floor.order(0, "buy", 1)
-    floor.show(BTC, [(55_000.0, 10.0)], [(60_001.0, 1.0)])  # mark has not moved yet
+    floor.show(BTC, [(58_500.0, 10.0)], [(60_001.0, 1.0)])  # mark has not moved yet
     floor.order(0, "sell", 1, reduce_only=True)
     owed = account.wallet
     assert owed < 0
-    floor.mark(BTC, 55_000.0)
+    floor.mark(BTC, 58_500.0)
     assert account.wallet == 0
     assert floor.liquidator.fund_usd == fund_usd + owed
     left_nothing(floor)
+
+
+# --- far from mark ---
+
+
+@pytest.mark.parametrize(("side", "best", "beyond"), [("buy", 62_999.0, 63_001.0), ("sell", 57_001.0, 56_999.0)])
+def test_a_market_order_takes_nothing_farther_from_mark_than_the_venue_lets_it(
+    side: str, best: float, beyond: float
+) -> None:
+    """An isolated position opened at any price would have more margin than its account ever had."""
+    floor = Floor()
+    rungs = [(best, 1.0), (beyond, 9.0)]
+    floor.show(BTC, *([(59_999.0, 1.0)], rungs) if side == "buy" else (rungs, [(60_001.0, 1.0)]))
+    order = floor.order(0, side, 2)
+    assert (order.status, order.filled, order.average) == ("EXPIRED", Decimal(1), Decimal(str(best)))
+    floor.show(BTC, *([(59_999.0, 1.0)], rungs[1:]) if side == "buy" else (rungs[1:], [(60_001.0, 1.0)]))
+    with pytest.raises(Refused) as refused:
+        floor.order(0, side, 1)
+    assert refused.value.code == -4131
+    left_nothing(floor)
+
+
+def test_a_stop_that_finds_no_price_near_mark_is_rejected() -> None:
+    floor = Floor()
+    floor.order(0, "buy", 1)
+    stop = floor.algo(0, "sell", Kind.STOP_MARKET, trigger_price=59_000, close_position=True)
+    floor.show(BTC, [(50_000.0, 5.0)], [(60_001.0, 1.0)])
+    floor.trade(BTC, 58_900.0, 1.0, buys=False)
+    floor.show(BTC, [(50_000.0, 6.0)], [(60_001.0, 1.0)])
+    assert stop.status == "REJECTED" and "PERCENT_PRICE" in stop.reason
+    assert floor.quantity(0) == 1
+    left_nothing(floor)
+
+
+def test_more_leverage_must_do_for_open_orders_too() -> None:
+    floor = Floor()
+    account, settings = floor.accounts[0], floor.core.settings
+    resting = floor.order(0, "buy", 1, 59_000)  # 125 times is for 50,000 USD at most
+    with pytest.raises(Refused) as refused:
+        settings.set_leverage(account, BTC, 125)
+    assert refused.value.code == -2027 and account.position(BTC).leverage == 20
+    floor.core.cancel(account, BTC, resting.order_id, None)
+    settings.set_leverage(account, BTC, 125)
+
+
+def test_a_conditional_orders_client_id_that_another_has_taken_meanwhile_is_not_given_twice() -> None:
+    floor = Floor()
+    account = floor.accounts[0]
+    stop = floor.algo(0, "buy", Kind.STOP, 1, trigger_price=60_500, price=60_400, client_id="mine")
+    first = floor.order(0, "buy", 1, 59_000, client_id="mine")
+    floor.trade(BTC, 60_600.0, 1.0, buys=True)
+    floor.around(BTC, 60_600.0)
+    assert stop.order is not None and stop.order.open and stop.order.client_id != "mine"
+    assert floor.core.find(account, BTC, None, "mine") is first
