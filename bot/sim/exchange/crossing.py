@@ -34,6 +34,13 @@ class _Level(NamedTuple):
     resting: list[_Working]
 
 
+class _Terms(NamedTuple):
+    """What an order says beside itself. `bound`: beyond it a market order takes nothing."""
+
+    self_trade: SelfTrade
+    bound: Decimal | None
+
+
 class Print(NamedTuple):
     """A trade as the public may know of it; `buys`: its taker did."""
 
@@ -56,15 +63,12 @@ class Crossing(Matching):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.prints: deque[Print] = deque()
-        self._self_trades: dict[str, SelfTrade] = {}  # by working order
-        self._bounds: dict[str, Decimal] = {}  # beyond which a market order takes nothing, by working order
+        self._terms: dict[str, _Terms] = {}  # by working order
 
     def place_with(
         self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade, bound: Decimal | None = None
     ) -> list[OrderReport]:
-        self._self_trades[order.client_order_id] = self_trade
-        if bound is not None:
-            self._bounds[order.client_order_id] = bound
+        self._terms[order.client_order_id] = _Terms(self_trade, bound)
         return self.place(order, market, owner)
 
     def fillable(self, order: Order, market: PriceView, owner: Owner, self_trade: SelfTrade) -> Decimal:
@@ -139,7 +143,7 @@ class Crossing(Matching):
         if as_maker_at is not None or not market.usable:
             yield from super()._walk(work, market, as_maker_at)
             return
-        bound = self._bounds.get(work.order.client_order_id)
+        bound = self._terms[work.order.client_order_id].bound
         for level in self._levels(work.order, market):
             if self._wanted(work) == 0 or beyond_limit(work.order, level.price):
                 return
@@ -159,7 +163,7 @@ class Crossing(Matching):
                 yield self._from_book(work, level, ahead)
             if self._wanted(work) == 0:
                 break
-            said = self._self_trades[work.order.client_order_id]
+            said = self._terms[work.order.client_order_id].self_trade
             if _same_account(maker.owner, work.owner) and said is not SelfTrade.NONE:
                 yield from self._prevent(work, maker, said)
                 if self._find(work.order) is None:
@@ -195,8 +199,7 @@ class Crossing(Matching):
 
     def _forget(self, client_order_id: str) -> None:
         super()._forget(client_order_id)
-        self._self_trades.pop(client_order_id, None)
-        self._bounds.pop(client_order_id, None)
+        self._terms.pop(client_order_id, None)
 
     # --- who is there ----------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ def left_nothing(floor: Floor) -> None:
     """Nothing of an order is left behind."""
     working = {int(each.order.client_order_id) for each in floor.core.matching.working()}
     assert working == {number for account in floor.accounts for number in account.open_orders}
+    assert {int(number) for number in floor.core.matching._terms} == working
     for account in floor.accounts:
         check_books(account)
 
