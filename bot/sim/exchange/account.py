@@ -115,9 +115,8 @@ class TradingAccount:
         self.booked: deque[Booked] = deque()  # fills whose reports have not been read yet
         self.countdowns: dict[str, int] = {}  # when all orders of a symbol are cancelled, ms
         self.liquidating = False
-        self.called: set[tuple[str, PositionSide] | None] = (
-            set()
-        )  # margin calls whose danger is not over; None: of cross margin
+        # margin calls whose danger is not over; None: of cross margin
+        self.called: set[tuple[str, PositionSide] | None] = set()
 
     def deposit(self, ms: int, usd: Decimal) -> None:
         self.ledger.enter(ms, Income.TRANSFER, usd, info="TRANSFER")

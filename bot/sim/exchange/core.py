@@ -388,10 +388,8 @@ class ExchangeCore:
     def _on_mark(self, event: Mark) -> None:
         symbol = event.symbol
         self.at(event.ms)
-        before = self._funding.get(symbol)
-        if (
-            before is not None and self._settled_ms.get(symbol, 0) < before.funding_ms <= event.ms
-        ):  # 0: a tape does not know
+        before, settled_ms = self._funding.get(symbol), self._settled_ms.get(symbol, 0)
+        if before is not None and settled_ms < before.funding_ms <= event.ms:  # 0: a tape does not know
             self._settled_ms[symbol] = before.funding_ms  # some marks after it may still name it
             self._settle(symbol, before.funding_ms, exact(before.rate))
         self._funding[symbol] = event
@@ -403,7 +401,9 @@ class ExchangeCore:
     def _settle(self, symbol: str, due_ms: int, rate: Decimal) -> None:
         mark = self.mark(symbol)
         held = [(account, each) for account in self.accounts.values() for each in account.held()]
-        for account, position in [each for each in held if each[1].symbol == symbol]:
+        for account, position in held:
+            if position.symbol != symbol:
+                continue
             paid = payment_usd(position.quantity, mark, rate)
             entered = account.ledger.enter(due_ms, Income.FUNDING_FEE, paid, symbol)
             if position.isolated:
